@@ -1,0 +1,39 @@
+# Everything here sets itself up: the only prerequisites are Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test check fmt bench schema clean
+
+# Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gateway needs Python 3.11 or newer; set PYTHON=")'
+	@$(PYTHON) -m venv .venv 2>/dev/null || $(PYTHON) -m venv --without-pip .venv
+	@if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	else $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -e '.[dev]'; fi
+	@touch $@
+
+demo: .venv/.ready  ## the whole story on an embedded store; ARGS=--once runs its own checks and exits
+	@$(BIN)/gateway demo $(ARGS)
+
+test: .venv/.ready  ## all tests; what needs a system package that is missing skips by name
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+check: .venv/.ready  ## lint, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+fmt: .venv/.ready
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+schema: .venv/.ready  ## write the committed JSON Schema and the generated reference pages anew
+	@$(BIN)/python -m docs.generate
+
+bench: .venv/.ready  ## against nginx, Envoy and a textbook gateway; peers that are missing are named and skipped
+	@$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf .venv

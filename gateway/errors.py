@@ -1,0 +1,98 @@
+"""The tree of errors. Ours in, theirs out: a foreign exception is wrapped where it enters.
+
+    GatewayError
+    ├── ConfigurationError        the operator's file or environment; carries every problem found
+    ├── ClientError               the client broke HTTP; nothing was forwarded
+    │   ├── BadRequest            400: malformed, ambiguous, or a form that backends read differently
+    │   └── TooLarge              413 or 431: over a configured limit
+    ├── UpstreamError             the application's fault, or the way to it
+    │   ├── UpstreamUnreachable   no connection; nothing was sent, so a retry is safe
+    │   ├── UpstreamBroken        it answered something that is not HTTP, or stopped in the middle
+    │   └── UpstreamTimeout       it did not answer in time
+    ├── StoreError                the store, or the way to it
+    │   ├── StoreUnavailable      no answer; what was asked may or may not have happened
+    │   └── StoreLost             it answers, but it is not the store we knew (emptied, rolled back, forked)
+    └── KeySetError               a key set that cannot be read, or must not be trusted
+
+A refusal (a revoked token, no token…) is not an error: it has a reason from `reasons.py`.
+"""
+
+
+class GatewayError(Exception):
+    """Anything that this program raises on purpose."""
+
+    source = "us"
+    is_retry_safe = False
+
+
+class ConfigurationError(GatewayError):
+    """The configuration cannot be used. `problems` holds one printable line per mistake."""
+
+    source = "operator"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ClientError(GatewayError):
+    """The client broke HTTP. The text is ours and fixed: it never repeats what the client sent."""
+
+    source = "client"
+    status = 400
+
+
+class BadRequest(ClientError):
+    """Malformed or ambiguous: answered 400, connection closed, nothing behind it is read."""
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class TooLarge(ClientError):
+    """Over a limit: 431 for the head, 413 for the body, 414 for the target."""
+
+    def __init__(self, detail: str, status: int) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class UpstreamError(GatewayError):
+    """The application, or the way to it, failed."""
+
+    source = "upstream"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be had in time. Nothing was sent."""
+
+    is_retry_safe = True
+
+
+class UpstreamBroken(UpstreamError):
+    """The upstream's answer is not HTTP, or ended in the middle."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream did not answer, or stopped answering, in time."""
+
+
+class StoreError(GatewayError):
+    """The store, or the way to it, failed."""
+
+    source = "store"
+
+
+class StoreUnavailable(StoreError):
+    """No answer from the store. What was asked may or may not have happened."""
+
+
+class StoreLost(StoreError):
+    """The store answers but is not the one we knew: emptied, rolled back or forked. Nothing may be read from it as "not revoked"."""
+
+
+class KeySetError(GatewayError):
+    """A key set that cannot be read, or that holds what must not be trusted."""
+
+    source = "issuer"
