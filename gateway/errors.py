@@ -5,6 +5,7 @@
     ├── ClientError               the client broke HTTP; nothing was forwarded
     │   ├── BadRequest            400: malformed, ambiguous, or a form that backends read differently
     │   └── TooLarge              413 or 431: over a configured limit
+    ├── ClientGone                the client left, or was too slow; there is nobody to answer
     ├── UpstreamError             the application's fault, or the way to it
     │   ├── UpstreamUnreachable   no connection; nothing was sent, so a retry is safe
     │   ├── UpstreamBroken        it answered something that is not HTTP, or stopped in the middle
@@ -56,6 +57,12 @@ class TooLarge(ClientError):
     def __init__(self, detail: str, status: int) -> None:
         super().__init__(detail)
         self.status = status
+
+
+class ClientGone(GatewayError):
+    """The client closed its connection, or stopped reading or sending for too long."""
+
+    source = "client"
 
 
 class UpstreamError(GatewayError):

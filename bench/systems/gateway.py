@@ -1,0 +1,117 @@
+"""This gateway: one worker letting through, one refusing a revoked token, and two workers, everything on, embedded store.
+
+The supervisor and the embedded store are in its process tree and count with it. Both of two workers share the one core,
+so that CPU per request compares with one worker's.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.client import Connection
+from bench.place import Place, Running, clean_environment, fill, find
+from bench.process import BenchError, Process, can_connect, free_port, owners_of, started, tree, wait_for
+from bench.systems import System
+from bench.tokens import AUDIENCE, ISSUER, Token
+
+ADMIN_TOKEN: Final = "bench-0123456789abcdef0123456789abcdef"
+WITHOUT_TLS: Final = "null"
+
+
+def missing() -> str | None:
+    return None if find("gateway") else "the gateway is not installed in this environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that is ready."""
+
+    port: int
+    admin_port: int
+    process: Process
+    token: Token
+
+    def processes(self) -> list[int]:
+        """Supervisor, workers, store."""
+        return tree(self.process.pid)
+
+    def revoke(self, what: Mapping[str, str]) -> tuple[int, Any]:
+        """One call of the admin API: its status and the receipt."""
+        with Connection(self.admin_port) as admin:
+            return admin.request_json("POST", "/v1/revocations", ADMIN_TOKEN, what)
+
+    def connection_to_each_worker(self, workers: int, attempts: int = 200) -> list[Connection]:
+        """One connection per worker: the kernel spreads them, we keep the first that each worker got."""
+        kept: dict[int, Connection] = {}
+        for _ in range(attempts):
+            connection = Connection(self.port)
+            connection.request("/", self.token.text)
+            owner = owners_of(self.port, self.processes()).get(connection.local_port)
+            if owner is None or owner in kept:
+                connection.close()
+            else:
+                kept[owner] = connection
+            if len(kept) == workers:
+                return list(kept.values())
+        raise BenchError(f"{attempts} connections reached {len(kept)} of {workers} workers")
+
+
+@contextlib.contextmanager
+def ready(place: Place, *, workers: int = 1, backend_port: int | None = None, tls: str = WITHOUT_TLS) -> Iterator[Gateway]:
+    """Start it and wait for `/readyz`."""
+    port, admin_port, folder = free_port(), free_port(), place.new_folder("gateway")
+    configuration = fill(
+        "gateway.yaml",
+        folder / "gateway.yaml",
+        port=port,
+        admin_port=admin_port,
+        workers=workers,
+        tls=tls,
+        admin_token=ADMIN_TOKEN,
+        issuer=ISSUER,
+        audience=AUDIENCE,
+        key_set=place.issuer.key_set_path,
+        backend_port=backend_port or place.backend_port,
+    )
+    command = [find("gateway") or "", "run", "-c", configuration]
+    with started(command, core=place.cores.system, output=folder / "log", environment=clean_environment()) as process:
+        wait_for(lambda: is_ready(admin_port), process, what="readiness")
+        yield Gateway(port, admin_port, process, place.issuer.mint())
+
+
+def is_ready(admin_port: int) -> bool:
+    """Does `/readyz` answer 200?"""
+    if not can_connect(admin_port):
+        return False
+    with Connection(admin_port) as admin:
+        status, _ = admin.request("/readyz")
+        return status == 200
+
+
+@contextlib.contextmanager
+def _letting_through(place: Place, *, workers: int = 1) -> Iterator[Running]:
+    with ready(place, workers=workers) as gateway:
+        yield Running(gateway.port, gateway.process, gateway.token.text)
+
+
+@contextlib.contextmanager
+def _refusing(place: Place) -> Iterator[Running]:
+    with ready(place) as gateway:
+        status, receipt = gateway.revoke({"token_id": gateway.token.token_id, "issuer": ISSUER})
+        if status != 201:
+            raise BenchError(f"the revocation was answered {status}: {receipt}")
+        yield Running(gateway.port, gateway.process, gateway.token.text, expected_status=401)
+
+
+SYSTEMS: Final = (
+    System("gateway", "this gateway, everything on", missing, _letting_through),
+    System("gateway-refusing", "this gateway, refusing a revoked token", missing, _refusing),
+    System(
+        "gateway-two-workers",
+        "this gateway, two workers on the one core",
+        missing,
+        functools.partial(_letting_through, workers=2),
+    ),
+)

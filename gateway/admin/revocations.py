@@ -1,0 +1,109 @@
+"""`POST /v1/revocations` and its undoing: from a JSON body to a `Revocation`, from a receipt to JSON.
+
+Everything wrong with a body is told at once, by field. Nothing unknown is accepted: a misspelt `sesion` beside a `user` would
+otherwise revoke more than was meant, or less.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from gateway.admin.answers import Problem
+from gateway.revocation.entry import Kind, Revocation
+from gateway.revocation.log import Receipt
+from gateway.tokens.strict_json import NotStrictJSON, loads_object
+
+LARGEST_BODY: Final = 16 * 1024
+LONGEST_TEXT: Final = 512
+
+SUBJECTS: Final = {"token_id": Kind.TOKEN, "session": Kind.SESSION, "user": Kind.USER, "key": Kind.KEY}
+_FURTHER: Final = ("issuer", "reason")
+_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+def read_revocation(
+    raw: bytes, content_types: Sequence[str], own_issuer: str, issuers: Collection[str], source: str
+) -> Revocation:
+    """What the body asks for. Raises Problem: 415, 413, 400, or 422 with one text per wrong field."""
+    _refuse_media_type(content_types)
+    if len(raw) > LARGEST_BODY:
+        raise Problem(413, "The body is too large", f"At most {LARGEST_BODY} bytes are read.")
+    try:
+        body = loads_object(raw)
+    except NotStrictJSON as error:
+        raise Problem(400, "The body is not a JSON object", str(error)) from None
+    return _revocation(body, own_issuer, issuers, source)
+
+
+def read_id(text: str) -> str:
+    """The id in the path. What cannot be an id is not looked up."""
+    if not _ID.fullmatch(text):
+        raise no_such_revocation()
+    return text
+
+
+def no_such_revocation() -> Problem:
+    return Problem(404, "There is no such revocation", "It never was, has expired, or was undone before.")
+
+
+def receipt_document(receipt: Receipt, not_fenced: Sequence[str]) -> dict[str, Any]:
+    """The receipt as it is told [W3]: its own fields, and the routes on which `fenced` promises nothing.
+
+    A route with `on_outage: stale` or `allow` goes on serving on a worker that lost the log.
+    """
+    document = {field.name: getattr(receipt, field.name) for field in fields(receipt)}
+    if not_fenced:
+        document["not_fenced_routes"] = list(not_fenced)
+    return document
+
+
+def _refuse_media_type(content_types: Sequence[str]) -> None:
+    """JSON must be called JSON: a form on a foreign page can send `text/plain`, and this it cannot."""
+    if len(content_types) == 1:
+        media_type, _, parameter = content_types[0].lower().replace(" ", "").partition(";")
+        if media_type == "application/json" and parameter in {"", "charset=utf-8", 'charset="utf-8"'}:
+            return
+    raise Problem(415, "The body must be application/json", headers={"Accept": "application/json"})
+
+
+def _revocation(body: Mapping[str, Any], own_issuer: str, issuers: Collection[str], source: str) -> Revocation:
+    errors = {name: "is not a field of a revocation" for name in body if name not in SUBJECTS and name not in _FURTHER}
+    errors = {_shown(name): text for name, text in errors.items()}
+    for name in (*SUBJECTS, *_FURTHER):
+        if name in body and (wrong := _wrong_text(body[name])):
+            errors[name] = wrong
+    named = [name for name in SUBJECTS if name in body]
+    if len(named) != 1:
+        errors.setdefault(
+            named[1] if named else "token_id", f"exactly one of {', '.join(SUBJECTS)} must be given, not {len(named)}"
+        )
+    if "issuer" in body and "issuer" not in errors and body["issuer"] not in {own_issuer, *issuers}:
+        errors["issuer"] = "is not an issuer of this gateway; configured are " + ", ".join(sorted({own_issuer, *issuers}))
+    if errors:
+        raise Problem(422, "The revocation is not valid", errors=errors)
+    kind = SUBJECTS[named[0]]
+    return Revocation(
+        kind=kind,
+        name=body[named[0]],
+        issuer=body.get("issuer", own_issuer if kind is Kind.TOKEN else ""),
+        reason=body.get("reason", ""),
+        source=source,
+    )
+
+
+def _wrong_text(value: object) -> str:
+    if not isinstance(value, str):
+        return "must be a string"
+    if not value:
+        return "must not be empty"
+    if len(value) > LONGEST_TEXT:
+        return f"must not be longer than {LONGEST_TEXT} characters"
+    if not value.isprintable():
+        return "must not contain control characters"
+    return ""
+
+
+def _shown(name: str) -> str:
+    """An unknown field's name, short enough to be told back. JSON escapes the rest."""
+    return name[:64]

@@ -1,0 +1,74 @@
+"""What a worker is told at birth: one JSON text in its environment, and nothing else.
+
+The supervisor makes it, `gateway worker` reads it. It holds no secret that the configuration does not hold too, and it
+travels in the environment because a command line can be read by every user of the machine.
+
+A worker belongs to its supervisor: `end_with_supervisor` asks the kernel to kill it the moment the supervisor is gone,
+however that happened. Without it the workers of a killed supervisor would serve on, unwatched, with nobody to remove
+them from the log's registry.
+"""
+
+import ctypes
+import json
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, Self
+
+ENVIRONMENT_NAME: Final = "GATEWAY_BOOT"
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One worker's place among the others.
+
+    `addresses` and `listen_fds` have the order of `listen` in the configuration. A TCP address is bound by the worker
+    itself with SO_REUSEPORT, port 0 already resolved, and its descriptor is -1; a unix socket arrives bound and
+    listening in `listen_fds`. `incarnation` is fresh for every start, so a restarted worker is never taken for its
+    predecessor [W1].
+    """
+
+    config_path: str
+    index: int
+    workers: int
+    cells_fd: int
+    store_url: str
+    addresses: tuple[str, ...]
+    listen_fds: tuple[int, ...]
+    incarnation: str
+    supervisor_pid: int
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        fields = json.loads(text)
+        for name in ("addresses", "listen_fds"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """The environment to start the worker with."""
+        return {**inherited, ENVIRONMENT_NAME: self.to_json()}
+
+    def descriptors(self) -> Sequence[int]:
+        """What the worker must inherit."""
+        return [self.cells_fd, *(descriptor for descriptor in self.listen_fds if descriptor >= 0)]
+
+
+def end_with_supervisor(boot: Boot) -> None:
+    """Have the kernel kill this process with its supervisor. Linux only; elsewhere it does nothing.
+
+    NB: the signal follows the *thread* that started us, so the supervisor starts workers from its main thread. The
+    supervisor may have died before the call: then our parent is somebody else already, and we leave.
+    """
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):
+        return
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != boot.supervisor_pid:
+        os.kill(os.getpid(), signal.SIGKILL)

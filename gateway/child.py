@@ -1,0 +1,163 @@
+"""One worker process as its supervisor sees it: start it, notice that it died or hangs, start another.
+
+         ┌──────────── due ────────────┐
+         ▼                             │
+    running ──── exits ────▶ waiting ──┘        waiting: 0 s after a good life, then 0.2 s, 0.4 s … 5 s
+       │ ▲                      ▲
+       │ └─ heartbeat           │
+       └── no heartbeat: SIGKILL┘
+
+A worker is stuck when its event loop has not beaten for `STUCK_AFTER_S`. Before its first beat it has `START_WITHIN_S` to
+import and connect. What was silent while the supervisor itself did not run (a suspended machine, a debugger) proves
+nothing: `judged_from` is when the supervisor last began to look without a break.
+
+Owns one process and its counters; signals go to that process alone, by its id, never before it was found alive.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from gateway.boot import Boot
+
+STUCK_AFTER_S: Final = 5.0
+START_WITHIN_S: Final = 20.0
+GOOD_LIFE_S: Final = 10.0
+FIRST_DELAY_S: Final = 0.2
+LONGEST_DELAY_S: Final = 5.0
+
+logger: Final = logging.getLogger("gateway.supervisor")
+
+
+def restart_delay(short_lives: int) -> float:
+    """How long to wait before the next start, after so many lives in a row that ended within GOOD_LIFE_S."""
+    if short_lives == 0:
+        return 0.0
+    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(short_lives - 1, 16))
+
+
+def is_stuck(now: float, heartbeat_at: float, started_at: float, judged_from: float) -> bool:
+    """All times on the boot clock; `heartbeat_at` is 0 before the first beat."""
+    if heartbeat_at:
+        return now - max(heartbeat_at, judged_from) > STUCK_AFTER_S
+    return now - max(started_at, judged_from) > START_WITHIN_S
+
+
+class Child:
+    """Per worker: its boot letter and how often it was replaced. Per life: process, incarnation, start.
+
+    `heartbeat` reads the worker's cell, `on_end` is told the incarnation of every life that is over [W2].
+    """
+
+    __slots__ = (
+        "_boot",
+        "_command",
+        "_due_at",
+        "_heartbeat",
+        "_on_end",
+        "_process",
+        "_short_lives",
+        "restarts",
+        "started_at",
+    )
+
+    def __init__(
+        self, boot: Boot, command: Sequence[str], heartbeat: Callable[[], float], on_end: Callable[[int, str], None]
+    ) -> None:
+        self._boot = boot
+        self._command = command
+        self._heartbeat = heartbeat
+        self._on_end = on_end
+        self._short_lives = 0
+        self.restarts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._due_at = 0.0
+        self.started_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Child {self.index} {self.state} pid={self.pid} restarts={self.restarts}>"
+
+    @property
+    def index(self) -> int:
+        return self._boot.index
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def incarnation(self) -> str:
+        return self._boot.incarnation
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    @property
+    def state(self) -> str:
+        if self._process is None:
+            return "waiting"
+        return "running" if self._heartbeat() else "starting"
+
+    def watch(self, now: float, judged_from: float) -> None:
+        """Do what is due: bury it, kill it, or start it."""
+        if self._process is None:
+            if now >= self._due_at:
+                self.start(now)
+        elif not self.reap(now) and is_stuck(now, self._heartbeat(), self.started_at, judged_from):
+            logger.error("Worker %d (process %d) is stuck and is killed", self.index, self.pid)
+            self.signal(signal.SIGKILL)
+
+    def start(self, now: float) -> None:
+        """Begin a life under a fresh incarnation [W1]."""
+        if self.started_at:
+            self.restarts += 1
+        self._boot = replace(self._boot, incarnation=secrets.token_hex(16))
+        self.started_at = now
+        try:
+            # In a group of its own: Ctrl-C reaches the supervisor alone, which then tells the workers to finish.
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                self._command,
+                env=self._boot.environment(os.environ),
+                pass_fds=self._boot.descriptors(),
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+        except OSError as error:  # no processes or no memory left: as if it had died at once
+            self._short_lives += 1
+            self._due_at = now + restart_delay(self._short_lives)
+            logger.error("Worker %d cannot be started: %s", self.index, error)
+            return
+        logger.info("Worker %d started as process %d", self.index, self.pid)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this very process; does nothing when it is gone (its id may belong to another by now)."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def reap(self, now: float) -> bool:
+        """Notice its end, if it has ended, and decide when the next life begins."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return False
+        is_short = now - self.started_at < GOOD_LIFE_S
+        self._short_lives = self._short_lives + 1 if is_short else 0
+        self._due_at = now + restart_delay(self._short_lives)
+        logger.info("Worker %d (process %d) ended: %s", self.index, self.pid, describe_exit(code))
+        self._process = None
+        self._on_end(self.index, self.incarnation)
+        return True
+
+
+def describe_exit(code: int) -> str:
+    """`exit code 1`, or `killed by SIGKILL`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,123 @@
+"""From a file and an environment to a `Config`, or to all that is wrong with them.
+
+    text -> tree (strict_yaml) -> environment (overrides) -> ${...} (interpolation) -> NAME_file (secret_files)
+         -> models (validation) -> judgements across keys (check) -> Loaded, or ConfigurationError
+
+Owns the order and the printed lines. Each step collects its problems and leaves the tree usable for the next, so that one run
+tells everything; a key that already has a problem gets no second one.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config.check import judge
+from gateway.config.interpolation import Substitution
+from gateway.config.keys import every_key, is_secret
+from gateway.config.overrides import apply_overrides
+from gateway.config.problems import Location, Problem, blot_out
+from gateway.config.schema import Config
+from gateway.config.secret_files import read_secret_files
+from gateway.config.strict_yaml import LARGEST_FILE, Node, data_of, find, parse
+from gateway.config.validation import validate
+from gateway.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used. `directory` is the file's folder; `warnings` are printable lines."""
+
+    config: Config
+    warnings: tuple[str, ...]
+    path: Path
+    directory: Path
+
+
+def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read and judge a configuration. Raises ConfigurationError with every mistake as `file:line:column: path: what; "
+    "hint`."""
+    tree, problems, (line, column) = parse(_read(path))
+    if tree is None:
+        raise ConfigurationError([f"{path}:{line}:{column}: {problem}" for problem in problems])
+    directory = Path(path).absolute().parent
+    problems += apply_overrides(tree, environ)
+    substitution = Substitution(environ, directory)
+    substitution.apply(tree)
+    problems += substitution.problems
+    problems += read_secret_files(tree, directory)
+    config, warnings = _judge(tree, problems, directory)
+    secrets = substitution.inserted | set(_secrets(tree))
+    if config is None or problems:
+        raise ConfigurationError(_lines(path, tree, problems, secrets))
+    return Loaded(config, tuple(_lines(path, tree, warnings, secrets)), Path(path), directory)
+
+
+def _judge(tree: Node, problems: list[Problem], directory: Path) -> tuple[Config | None, list[Problem]]:
+    """Models and judgements; adds to `problems` what concerns keys that have none yet."""
+    data = data_of(tree)
+    if not isinstance(data, dict):
+        problems.append(Problem((), "must be a mapping of keys"))
+        return None, []
+    config, draft, mistakes = validate(data, directory)
+    errors, warnings = judge(draft)
+    spoiled = {problem.location for problem in problems if not problem.at_key}
+    problems += [mistake for mistake in mistakes if not _is_below(mistake.location, spoiled)]
+    spoiled |= {mistake.location for mistake in mistakes if not mistake.at_key}
+    problems += [error for error in errors if not _is_below(error.location, spoiled)]
+    return config, warnings
+
+
+def _is_below(location: Location, spoiled: set[Location]) -> bool:
+    return any(location[:depth] in spoiled for depth in range(1, len(location) + 1))
+
+
+def _read(path: str | Path) -> str:
+    try:
+        with Path(path).open("rb") as opened:
+            return opened.read(LARGEST_FILE + 1).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError([f"{path}: does not exist; name another with -c FILE or $GATEWAY_CONFIG"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read ({error.strerror})"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"{path}: is not text in UTF-8 (byte {error.start})"]) from None
+
+
+def _secrets(tree: Node) -> Iterator[str]:
+    """Whatever stands at a secret key, well-formed or not."""
+    names = {path[-1] for path, declared in every_key() if is_secret(declared)}
+    pending: list[tuple[Node, bool]] = [(tree, False)]
+    while pending:
+        node, hidden = pending.pop()
+        if hidden and isinstance(node.value, str):
+            yield node.value
+        pending += [(child, hidden or part in names) for part, child in node.children()]
+
+
+def _lines(path: str | Path, tree: Node, problems: Iterable[Problem], secrets: set[str]) -> list[str]:
+    """Sorted by place; what came from the environment is named by its variable."""
+    lines: list[tuple[bool, int, int, str]] = []
+    for problem in dict.fromkeys(problems):
+        source, line, column = _place(tree, problem)
+        place = source or f"{path}:{line}:{column}"
+        said = blot_out(f"{problem.what}; {problem.hint}" if problem.hint else problem.what, secrets)
+        lines.append((bool(source), line, column, ": ".join(part for part in (place, problem.path, said) if part)))
+    return [text for *_, text in sorted(lines)]
+
+
+def _place(tree: Node, problem: Problem) -> tuple[str, int, int]:
+    """Source, line and column: the value itself, or its key where the value is a block, is missing, or is not the point."""
+    if problem.source:
+        return problem.source, 0, 0
+    node, depth = find(tree, problem.location)
+    above, levels = find(tree, problem.location[:-1])
+    if problem.at_key and levels == len(problem.location) - 1 and problem.location[-1] in above.keys and not node.source:
+        return "", *above.keys[str(problem.location[-1])]
+    if node.source:
+        return node.source, 0, 0
+    if depth and isinstance(node.value, dict | list):
+        parent, _ = find(tree, problem.location[: depth - 1])
+        line, column = parent.keys.get(str(problem.location[depth - 1]), (node.line, node.column))
+        return "", line, column
+    return "", node.line, node.column

@@ -1,0 +1,75 @@
+"""Everything a worker knows when it decides: the replica, the issuers with their keys, the tokens verified before.
+
+Verification costs 43 to 101 µs, a look-up by the token's bytes 0.2 µs; so the result is kept. It cannot outlive what it
+rests on: time is judged at each request, facts whenever the replica's revision changed, and a new key set empties the
+memory. A new configuration is a new process.
+"""
+
+from typing import Self
+
+from gateway.config.schema import Config
+from gateway.enforce.issuer import Issuer
+from gateway.enforce.verified import Verified
+from gateway.revocation.view import View
+
+
+class TokenMemory:
+    """Verified tokens by their bytes, bounded: two generations, the older dropped when the younger is full.
+
+    A token in use is moved to the younger generation, so it stays; ten million others only pass through.
+    """
+
+    __slots__ = ("_limit", "_old", "_young")
+
+    def __init__(self, limit: int = 50_000) -> None:
+        self._limit = max(1, limit // 2)
+        self._young: dict[bytes, Verified] = {}
+        self._old: dict[bytes, Verified] = {}
+
+    def get(self, token: bytes) -> Verified | None:
+        found = self._young.get(token)
+        if found is None and self._old:
+            found = self._old.pop(token, None)
+            if found is not None:
+                self.put(token, found)
+        return found
+
+    def put(self, token: bytes, verified: Verified) -> None:
+        if len(self._young) >= self._limit:
+            self._old = self._young
+            self._young = {}
+        self._young[token] = verified
+
+    def clear(self) -> None:
+        self._young.clear()
+        self._old.clear()
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+
+class Known:
+    """What `decide` may look at. One per worker; only the worker's own tasks change it."""
+
+    __slots__ = ("issuers", "max_staleness_s", "preset", "replica", "stale_limit_s", "tokens")
+
+    def __init__(
+        self, replica: View, issuers: dict[str, Issuer], *, max_staleness_s: float, stale_limit_s: float, preset: str = "x-user"
+    ) -> None:
+        self.replica = replica
+        self.issuers = issuers
+        self.tokens = TokenMemory()
+        self.max_staleness_s = max_staleness_s
+        self.stale_limit_s = stale_limit_s
+        self.preset = preset
+
+    @classmethod
+    def of(cls, config: Config, replica: View) -> Self:
+        """What the configuration says, still without keys."""
+        return cls(
+            replica,
+            {issuer.issuer: Issuer.from_config(issuer) for issuer in config.issuers},
+            max_staleness_s=config.store.max_staleness,
+            stale_limit_s=config.store.stale_limit,
+            preset=config.identity.preset,
+        )

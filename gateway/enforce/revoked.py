@@ -1,0 +1,57 @@
+"""Which facts of the revocation log speak of a token, and what they say.
+
+A fact is found by a digest of what it names. Each can be revoked for one issuer or, under the issuer "", for all: so a
+token has up to fifteen digests. They are computed once, when the token is verified.
+"""
+
+from gateway.enforce.verified import Verified
+from gateway.reasons import Reason
+from gateway.revocation.entry import Kind, fact_key
+from gateway.revocation.view import View
+
+# In the order of judgement (`reasons.py`). The key comes before time: a token of a retired key is told so even when expired.
+_REASONS = {
+    Kind.KEY: Reason.RETIRED_KEY,
+    Kind.TOKEN: Reason.REVOKED_TOKEN,
+    Kind.VERSION: Reason.OLD_VERSION,
+    Kind.USER: Reason.OLD_VERSION,
+    Kind.SESSION: Reason.REVOKED_SESSION,
+    Kind.BLOCK: Reason.BLOCKED_USER,
+}
+_ORDER = {kind: position for position, kind in enumerate(_REASONS)}
+
+
+def fact_keys(token: Verified) -> tuple[tuple[Kind, bytes], ...]:
+    """The digests under which this token could be revoked, in the order of judgement."""
+    facts: list[tuple[Kind, tuple[str, ...]]] = [
+        (Kind.KEY, (token.key_id,)),
+        (Kind.KEY, (token.key_id, token.thumbprint)),
+        (Kind.USER, (token.user,)),
+        (Kind.USER, ()),  # everybody: what the facts about tokens fold into when the replica is full [L9]
+        (Kind.BLOCK, (token.user,)),
+    ]
+    if token.version is not None:
+        facts.append((Kind.VERSION, (token.user,)))
+    if token.session is not None:
+        facts.append((Kind.SESSION, (token.session,)))
+    keys = [(kind, fact_key(kind, issuer, *names)) for issuer in (token.issuer, "") for kind, names in facts]
+    if token.token_id is not None:
+        keys.append((Kind.TOKEN, fact_key(Kind.TOKEN, token.issuer, token.token_id)))
+    return tuple(sorted(keys, key=lambda entry: _ORDER[entry[0]]))
+
+
+def first_fact(token: Verified, view: View, skew_s: float) -> tuple[Reason, Kind, int] | None:
+    """The first fact that refuses the token: its reason, its kind, and the second of the revocation. None: not revoked."""
+    for kind, key in token.fact_keys:
+        value = view.find(key)
+        if value and _refuses(kind, value, token, skew_s):
+            return _REASONS[kind], kind, 0 if kind is Kind.VERSION else value
+    return None
+
+
+def _refuses(kind: Kind, value: int, token: Verified, skew_s: float) -> bool:
+    if kind is Kind.USER:
+        return token.issued_at <= value + skew_s  # [T2] the second of the revocation included: `iat` counts whole seconds
+    if kind is Kind.VERSION:
+        return token.version is not None and token.version < value
+    return True

@@ -1,0 +1,51 @@
+"""What a decision can say. Four answers, no more; `proxy/exchange.py` does what they say."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gateway.enforce.verified import Verified
+from gateway.reasons import Reason
+from gateway.revocation.entry import Kind
+
+
+class Decision(IntEnum):
+    """The label `decision` of `gateway_decisions_total`; the numbers are offsets into the metric cells."""
+
+    ALLOW = 0
+    DENY = 1
+    ALLOW_STALE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Forward, as the token's user, or as nobody when there is none. `is_stale`: revocation could not be checked."""
+
+    token: Verified | None = None
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Refuse. `detail` is for the log and for the client, and repeats nothing that the client sent.
+
+    `token` is there when the token itself is genuine, so the log can say whose it was; `kind` and `revoked_at` (seconds
+    since 1970) when it was revoked. `issuer` and `key_id` are what a token that is not genuine claims: attacker's text.
+    """
+
+    reason: Reason
+    detail: str = ""
+    token: Verified | None = None
+    kind: Kind | None = None
+    revoked_at: int = 0
+    issuer: str | None = None
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsClaim:
+    """All is well, but this token serves once on this route: claim it in the store, then decide again [T5, W4]."""
+
+    token: Verified
+
+
+Verdict = Allow | Deny | NeedsClaim

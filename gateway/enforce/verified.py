@@ -1,0 +1,65 @@
+"""What is known about a genuine token: the record that the verified-token cache keeps, and its judgement by time.
+
+A `Verified` says that the bytes were signed by the issuer's key for one of our audiences. That never changes, so it may be
+kept. Whether the token is *still wanted* does change: time is judged by `judge_time` for each request, revocations by the
+view. The record owns no clock and no cache.
+
+    from the token, never changed      bookkeeping of whoever keeps the record
+    ─────────────────────────────      ─────────────────────────────────────────────────────────────────────────────
+    issuer, user, times, key, claims   fact_keys       what to look up in the view, computed once
+                                       identity        the header lines for the backend, computed once
+                                       allow           the verdict "forward as this user", built once
+                                       clean_revision  the view's revision in which nothing was found; -1: not looked yet
+                                       generation      the issuer's generation at verification; another one: verify anew
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.reasons import Reason
+
+if TYPE_CHECKING:
+    from gateway.enforce.issuer import Issuer
+    from gateway.enforce.verdict import Allow
+    from gateway.revocation.entry import Kind
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Verified:
+    """A genuine token. Times are seconds since 1970 as the token states them; `usable_*` include the issuer's leeway."""
+
+    issuer: str
+    subject: str  # the `sub` claim; the user claim when the token has none
+    user: str  # what the backend sees: the issuer's prefix and the mapped claim
+    groups: tuple[str, ...]
+    name: str | None
+    email: str | None
+    token_id: str | None
+    session: str | None
+    version: int | None
+    key_id: str  # the key's kid; its thumbprint when it has none
+    thumbprint: str
+    algorithm: str
+    issued_at: float
+    not_before: float | None
+    expires_at: float
+    usable_from: float  # the later of iat and nbf, less the leeway
+    usable_until: float  # exp and the leeway; the last second still passes
+    claims: dict[str, Any] = field(repr=False)
+
+    generation: int
+    fact_keys: "tuple[tuple[Kind, bytes], ...]" = ()
+    identity: bytes = b""
+    allow: "Allow" = field(init=False, repr=False)
+    clean_revision: int = -1
+
+
+def judge_time(verified: Verified, issuer: "Issuer", now: float) -> Reason | None:
+    """Why the token is not usable at `now`, or None. To be asked for every request: a cached token must not outlive `exp`."""
+    if now > verified.usable_until:
+        return Reason.EXPIRED_TOKEN
+    if now < verified.usable_from:
+        return Reason.NOT_YET_VALID
+    if verified.expires_at - verified.issued_at > issuer.max_lifetime:
+        return Reason.LIFETIME_TOO_LONG
+    return None

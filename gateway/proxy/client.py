@@ -1,0 +1,352 @@
+"""One client connection: bytes in, one exchange at a time, in order.
+
+    HEAD ──a head is complete──> EXCHANGE ──body follows──> BODY ──body ends──> EXCHANGE
+      ^                             │  └──101──> TUNNEL ──> closed
+      └────── keep-alive ───────────┘  └──refused, bytes still coming──> LINGER ──> closed
+
+Pipelined requests wait, unparsed, in a bounded buffer until the exchange in front of them is over; beyond the bound the
+socket is not read. An exchange that ends the connection leaves what follows unread, so it can never be served.
+"""
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, cast
+
+from gateway.errors import ClientError, ClientGone, TooLarge
+from gateway.proxy.exchange import exchange, refuse_head
+from gateway.proxy.steps import Stepper
+from gateway.wire.forwarded import parse_address
+from gateway.wire.framing import LAST_CHUNK, ChunkedDecoder, Decoder, LengthDecoder, chunk
+from gateway.wire.head import HeadReader, RequestHead, refuse_hopeless
+
+if TYPE_CHECKING:
+    from gateway.proxy.plane import Plane
+    from gateway.proxy.splice import Tunnel
+    from gateway.proxy.upstream import UpstreamConnection
+
+PIPELINE_LIMIT_BYTES = 64 * 1024
+LINGER_S = 2.0
+
+
+class Phase(Enum):
+    """What the next byte from the client is."""
+
+    HEAD = "head"
+    EXCHANGE = "exchange"
+    BODY = "body"
+    TUNNEL = "tunnel"
+    LINGER = "linger"
+    CLOSED = "closed"
+
+
+class ClientConnection(asyncio.Protocol):
+    """One accepted connection."""
+
+    __slots__ = (
+        "_body_bytes",
+        "_buffer",
+        "_decoder",
+        "_is_blocked",
+        "_is_reading",
+        "_is_running",
+        "_plane",
+        "_reader",
+        "_stepper",
+        "address",
+        "deadline",
+        "is_persistent",
+        "is_trusted",
+        "peer",
+        "phase",
+        "transport",
+        "tunnel",
+        "upstream",
+    )
+
+    def __init__(self, plane: "Plane") -> None:
+        # per connection
+        self._plane = plane
+        self._reader = HeadReader(plane.request_roles, plane.limits.headers, plane.limits.uri)
+        self._stepper = Stepper(self._exchange_ended)
+        self._buffer = b""
+        self._is_reading = True
+        self._is_blocked = False  # the client does not read what was written already
+        self._is_running = False  # guards against nested runs of `_run`
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set by connection_made
+        self.phase = Phase.HEAD
+        self.peer = ""
+        self.is_trusted = False
+        self.deadline = 0.0  # loop time; 0: none
+
+        # per exchange
+        self.is_persistent = True
+        self.upstream: UpstreamConnection | None = None
+        self.tunnel: Tunnel | None = None
+        self._decoder: Decoder | None = None
+        self._body_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<ClientConnection {self.peer} {self.phase.value}>"
+
+    # What asyncio tells it.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        plane = self._plane
+        self.peer, self.is_trusted = plane.trusted.judge(peer_address(transport))
+        plane.clients.add(self)
+        plane.report.metrics.client_connections(+1)
+        self.deadline = plane.tick_time + plane.timeouts.head
+        if not plane.admit(self):
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        phase = self.phase
+        if phase is Phase.HEAD:
+            self._buffer = self._buffer + data if self._buffer else data
+            if self._is_blocked and len(self._buffer) > PIPELINE_LIMIT_BYTES:
+                self.pause_reading()
+            self._run()
+        elif phase is Phase.BODY:
+            self._body_received(data)
+        elif phase is Phase.TUNNEL:
+            assert self.tunnel is not None
+            self.tunnel.from_client(data)
+        elif phase is Phase.EXCHANGE:
+            self._buffer += data
+            if len(self._buffer) > PIPELINE_LIMIT_BYTES:
+                self.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client will send no more. Half-closed clients are served only inside a tunnel; anybody else has gone."""
+        if self.phase is Phase.TUNNEL:
+            assert self.tunnel is not None
+            return self.tunnel.client_eof()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        was, self.phase = self.phase, Phase.CLOSED
+        self.deadline = 0.0
+        plane = self._plane
+        plane.clients.discard(self)
+        plane.dismiss(self)
+        plane.report.metrics.client_connections(-1)
+        if was is Phase.TUNNEL and self.tunnel is not None:
+            self.tunnel.end()
+        self._stepper.throw(ClientGone("the client closed the connection"))
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the upstream sends: stop reading there."""
+        self._is_blocked = True
+        self.deadline = self._plane.tick_time + self._plane.timeouts.write
+        if self.upstream is not None:
+            self.upstream.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_blocked = False
+        self.deadline = self._plane.tick_time + self._plane.timeouts.keep_alive if self.phase is Phase.HEAD else 0.0
+        if self.upstream is not None:
+            self.upstream.resume_reading()
+        self._run()
+
+    def on_deadline(self) -> None:
+        """Called by the sweeper: too slow with a head or a body, idle for too long, not reading, or done lingering."""
+        self.deadline = 0.0
+        if self.phase is Phase.TUNNEL and self.tunnel is not None:
+            self.tunnel.end()
+        else:
+            self.transport.abort()
+
+    # What an exchange does with it.
+
+    def pause_reading(self) -> None:
+        if self._is_reading and not self.transport.is_closing():
+            self._is_reading = False
+            self.transport.pause_reading()
+            if self.phase is Phase.BODY:
+                self.deadline = 0.0  # it is the upstream that does not read
+
+    def resume_reading(self) -> None:
+        if not self._is_reading and not self.transport.is_closing():
+            self._is_reading = True
+            self.transport.resume_reading()
+            if self.phase is Phase.BODY:
+                self.deadline = self._plane.tick_time + self._plane.timeouts.body
+
+    def client_address(self, head: RequestHead) -> str:
+        """Who the client is, behind trusted proxies or not."""
+        if self.is_trusted and head.forwarded_for is not None:
+            return self._plane.trusted.client_address(self.peer, head.forwarded_for)
+        return self.peer
+
+    def start_body(self, head: RequestHead, upstream: "UpstreamConnection") -> None:
+        """From here on the request's body goes to `upstream`, beginning with what is already here."""
+        self.upstream = upstream
+        self._decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
+        self._body_bytes = 0
+        self.phase = Phase.BODY
+        self.deadline = self._plane.tick_time + self._plane.timeouts.body
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._body_received(data)
+        self.resume_reading()
+
+    @property
+    def is_sending_body(self) -> bool:
+        """The client is in the middle of a body that was to be forwarded."""
+        return self.phase is Phase.BODY
+
+    def start_tunnel(self, tunnel: "Tunnel", upstream: "UpstreamConnection") -> None:
+        """From here on bytes belong to the tunnel, beginning with what came too early."""
+        self.tunnel = tunnel
+        self.upstream = upstream
+        self.phase = Phase.TUNNEL
+        self.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
+        data, self._buffer = self._buffer, b""
+        if data:
+            tunnel.from_client(data)
+        self.resume_reading()
+
+    @property
+    def is_body_complete(self) -> bool:
+        return self._decoder is None or self._decoder.is_done
+
+    def skip_body(self, head: RequestHead) -> bool:
+        """Drop a body that is here already, so that the connection can go on after a refusal. False: it is not."""
+        length = head.content_length or 0
+        if head.chunked or head.expects_continue or len(self._buffer) < length:
+            return not head.has_body
+        self._buffer = self._buffer[length:]
+        return True
+
+    def send_body(self, pieces: list[bytes]) -> None:
+        """A part of the answer's body, framed already."""
+        if not self.transport.is_closing():
+            self.transport.writelines(pieces)
+
+    def linger(self) -> None:
+        """The last answer is written. Close when the client has it; at once would reset it away (RFC 9112 §9.6)."""
+        if self.transport.is_closing():
+            return
+        self.phase = Phase.LINGER
+        self._buffer = b""
+        self.deadline = self._plane.tick_time + LINGER_S
+        self.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def interrupt(self, error: BaseException) -> None:
+        """End the exchange at hand with an error."""
+        self._stepper.throw(error)
+
+    def drain(self) -> None:
+        """The worker stops: idle connections close, others after their exchange."""
+        self.is_persistent = False
+        if self.phase is Phase.HEAD and not self._buffer:
+            self.transport.close()
+        elif self.phase is Phase.TUNNEL and self.tunnel is not None:
+            self.tunnel.cut("drain")
+
+    # Inside.
+
+    def _run(self) -> None:
+        """Serve complete heads, one after the other, until one has to wait or none is left."""
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            while self.phase is Phase.HEAD and self._buffer and not self._is_blocked:
+                head = self._next_head()
+                if head is None:
+                    break
+                self.phase = Phase.EXCHANGE
+                self.deadline = 0.0
+                self.is_persistent = head.is_persistent and not self._plane.is_draining
+                if not self._stepper.start(exchange(self, head, self._plane)):
+                    break
+                self._after_exchange()
+        finally:
+            self._is_running = False
+
+    def _next_head(self) -> RequestHead | None:
+        buffer = self._buffer
+        if buffer[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line in front of a request is forgiven
+            buffer = self._buffer = buffer[2:]
+            if not buffer:
+                return None
+        end = buffer.find(b"\r\n\r\n")
+        limit = self._plane.limits.head
+        try:
+            if end < 0 or end + 4 > limit:
+                refuse_hopeless(buffer[:limit])
+                if len(buffer) > limit:
+                    raise TooLarge("the request head is too large", 431)
+                self._wait_for_the_rest()
+                return None
+            self._buffer = buffer[end + 4 :]
+            return self._reader.read(buffer[: end + 4])
+        except ClientError as error:
+            refuse_head(self, self._plane, error)
+            return None
+
+    def _wait_for_the_rest(self) -> None:
+        """The deadline counts from the first byte: a drip does not extend it."""
+        deadline = self._plane.tick_time + self._plane.timeouts.head
+        if not self.deadline or self.deadline > deadline:
+            self.deadline = deadline
+
+    def _exchange_ended(self) -> None:
+        self._after_exchange()
+        self._run()
+
+    def _after_exchange(self) -> None:
+        self.upstream = None
+        self._decoder = None
+        if self.phase in (Phase.CLOSED, Phase.LINGER):
+            return
+        if not self.is_persistent or self.transport.is_closing():
+            self.linger()
+            return
+        self.phase = Phase.HEAD
+        if not self._is_blocked:
+            self.deadline = self._plane.tick_time + self._plane.timeouts.keep_alive
+        self.resume_reading()
+
+    def _body_received(self, data: bytes) -> None:
+        decoder, upstream = self._decoder, self.upstream
+        if decoder is None or upstream is None or upstream.is_closed:
+            return
+        try:
+            pieces, self._buffer = decoder.feed(data)
+            self._refuse_long_body(pieces)
+        except ClientError as error:
+            self.interrupt(error)
+            return
+        self.deadline = self._plane.tick_time + self._plane.timeouts.body if self._is_reading else 0.0
+        if isinstance(decoder, ChunkedDecoder):
+            pieces = chunk(pieces)
+            if decoder.is_done:
+                pieces.append(LAST_CHUNK)
+        if pieces:
+            upstream.send_body(pieces)
+        if decoder.is_done:
+            self.phase = Phase.EXCHANGE
+            self.deadline = 0.0
+
+    def _refuse_long_body(self, pieces: list[bytes]) -> None:
+        limit = self._plane.limits.body
+        if limit is not None:
+            self._body_bytes += sum(map(len, pieces))
+            if self._body_bytes > limit:
+                raise TooLarge("the body is larger than allowed here", 413)
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """The peer's address; a unix socket's peer is on this machine, so it is 127.0.0.1."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return "127.0.0.1"
+    address = parse_address(str(peer[0]))
+    return str(address) if address is not None else ""

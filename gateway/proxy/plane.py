@@ -1,0 +1,79 @@
+"""What all connections of a worker share: built once, passed by argument, never a global.
+
+It owns no connection. `tick_time` is loop time as of the last tick of the sweeper (four times a second): deadlines of
+connections are set from it, which saves a clock call per event and is precise enough for timeouts of seconds.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from gateway.clock import Clock
+from gateway.config.schema import Config
+from gateway.enforce.known import Known
+from gateway.enforce.verified import Verified
+from gateway.proxy.live import LiveExchanges
+from gateway.proxy.report import Report
+from gateway.routes.match import RouteTable
+from gateway.wire.answer import AnswerRoles
+from gateway.wire.fields import RoleMemory
+from gateway.wire.forwarded import TrustedProxies
+
+if TYPE_CHECKING:
+    from gateway.proxy.client import ClientConnection
+    from gateway.proxy.pool import Pool
+
+
+class Plane:
+    """The data plane of one worker."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        clock: Clock,
+        routes: RouteTable,
+        known: Known,
+        report: Report,
+        claim_once: Callable[[Verified, str], Coroutine[Any, Any, bool]],
+        unknown_key: Callable[[str], None],
+    ) -> None:
+        # per process, never changed
+        self.loop = loop
+        self.clock = clock
+        self.limits = config.limits
+        self.timeouts = config.timeouts
+        self.scheme = b"https" if config.tls else b"http"
+        self.routes = routes
+        self.known = known
+        self.report = report
+        self.claim_once = claim_once
+        self.unknown_key = unknown_key
+        self.trusted = TrustedProxies(map(str, config.trusted_proxies))
+        self.request_roles = RoleMemory()
+        self.answer_roles = AnswerRoles()
+        self.pools: dict[str, Pool] = {}  # filled by the worker: a pool is built from the plane
+
+        # per process, changing
+        self.tick_time = loop.time()
+        self.is_draining = False
+        self.clients: set[ClientConnection] = set()
+        self.clients_by_address: dict[str, int] = {}
+        self.live = LiveExchanges()
+
+    def admit(self, client: "ClientConnection") -> bool:
+        """Whether one more connection is allowed, at all and from this client's address."""
+        count = self.clients_by_address.get(client.peer, 0) + 1
+        self.clients_by_address[client.peer] = count
+        if len(self.clients) > self.limits.connections:
+            return False
+        return not self.limits.per_client or count <= self.limits.per_client
+
+    def dismiss(self, client: "ClientConnection") -> None:
+        """The connection is closed."""
+        count = self.clients_by_address.get(client.peer, 0) - 1
+        if count > 0:
+            self.clients_by_address[client.peer] = count
+        else:
+            self.clients_by_address.pop(client.peer, None)

@@ -1,0 +1,94 @@
+"""After 101: two connections become one. Bytes go both ways as they come, with back-pressure, half-close and an idle limit.
+
+The tunnel ends when one side is gone, when nothing moves for `timeouts.tunnel`, or when the session does: then a WebSocket
+client is told close code 1008, at a frame's end if the backend is not in the middle of one, and both sides are closed.
+"""
+
+from typing import TYPE_CHECKING
+
+from gateway.enforce.verified import Verified
+from gateway.proxy.steps import Wait
+from gateway.routes.route import Route
+from gateway.wire.websocket import GOING_AWAY, POLICY_VIOLATION, FrameCounter, close_frame
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from gateway.proxy.client import ClientConnection
+    from gateway.proxy.plane import Plane
+    from gateway.proxy.upstream import UpstreamConnection
+
+
+class Tunnel:
+    """One upgraded connection. `ended` is set when both sides are closed."""
+
+    __slots__ = ("_client", "_frames", "_is_half_closed", "_plane", "_upstream", "cause", "ended", "route", "token")
+
+    def __init__(
+        self,
+        client: "ClientConnection",
+        upstream: "UpstreamConnection",
+        plane: "Plane",
+        *,
+        token: Verified | None,
+        route: Route,
+        is_websocket: bool,
+    ) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._plane = plane
+        self._frames = FrameCounter() if is_websocket else None
+        self._is_half_closed = False
+        self.token: Verified = token  # type: ignore[assignment]  # listed in `live` only when there is one
+        self.route = route
+        self.cause: str | None = None
+        self.ended: Wait[None] = Wait()
+
+    def from_client(self, data: bytes) -> None:
+        if not self.ended.is_done and not self._upstream.is_closed:
+            self._client.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
+            self._upstream.transport.write(data)
+
+    def from_upstream(self, data: bytes) -> None:
+        if not self.ended.is_done and not self._client.transport.is_closing():
+            self._client.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
+            if self._frames is not None:
+                self._frames.feed(data)
+            self._client.transport.write(data)
+
+    def client_eof(self) -> bool:
+        """True keeps the connection open for what the backend still has to say."""
+        return self._half_close(self._upstream.transport)
+
+    def upstream_eof(self) -> bool:
+        """True keeps the connection open for what the client still has to say."""
+        return self._half_close(self._client.transport)
+
+    def cut(self, cause: str) -> None:
+        """The session is over."""
+        self.cause = cause
+        client = self._client.transport
+        if self._frames is not None and self._frames.is_between_frames and not client.is_closing():
+            code, reason = (GOING_AWAY, b"shutting down") if cause == "drain" else (POLICY_VIOLATION, b"session ended")
+            client.write(close_frame(code, reason))
+            self.end()
+        else:
+            client.abort()
+            self.end()
+
+    def end(self) -> None:
+        """Close both sides, what is written already still gets out; once."""
+        if not self.ended.is_done:
+            self._client.deadline = 0.0
+            self._client.transport.close()
+            self._upstream.close()
+            self.ended.set(None)
+
+    def _half_close(self, other: "asyncio.Transport") -> bool:
+        """Pass one side's end on to the other. TLS has no half-close, and the second end is the whole end."""
+        if self._is_half_closed or self.ended.is_done or not other.can_write_eof():
+            self.end()
+            return False
+        self._is_half_closed = True
+        other.write_eof()
+        return True

@@ -1,0 +1,326 @@
+"""The task that keeps a worker's view up to date with the log, and proves that it is.
+
+    look ──► snapshot, page by page ──► poll until the head is applied ──► live
+                                          ▲                              │
+                                          └── wait: an entry or ¼ max_staleness
+
+One poll is one atomic script in the store: it renews this worker's lease (a write, so only a master can answer), shows the entry at our
+position, what follows, the head, the time. Its answer is judged (continuity.py), its entries are applied and handed to `on_entry`, and only
+then does it count as a proof, dated by when it was **sent** [L3]. A poll after entries publishes the new position; that is the
+acknowledgement a revoker waits for [W1]. The blocking read on the second connection ends the wait early and proves nothing.
+
+Losing the store. No answer, or an error for an answer: the view stays as it is, its proof grows old, and `decide` refuses by itself. A
+store that answers but is not the one we knew: the state is `lost`, whatever it says about revocations is not believed, and nothing leads
+back but (a) the store we knew, with our last entry in its place, or (b) an epoch younger than ours, which only an operator's declaration
+makes. Facts already in the view stay in it either way. A first start on a store that was never declared is lost too [L5]: it may be new,
+it may be wiped, and a guess would let every revoked token in.
+
+A new run of the server (another `run_id`) with the same epoch, and our last entry and its successors in place, is the same log: the
+embedded store flushes before it answers, so this is its restart. For an external store that flushes once a second it is a weaker
+claim: a worker that had not yet seen a dropped entry cannot miss it. The merge of all workers' facts that would close this gap is not here.
+
+Owns two connections and the position. Decides nothing about requests.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.errors import StoreError, StoreUnavailable
+from gateway.revocation.continuity import Finding, Position, Reply, judge, read_reply
+from gateway.revocation.entry import Entry, Kind
+from gateway.revocation.keys import ENTRIES, KEYS, LEAVE, POLL, PURGE
+from gateway.revocation.snapshot import read_pages
+from gateway.revocation.state import Event, State
+from gateway.revocation.view import View
+from gateway.store.client import connect, store_errors
+from gateway.store.scripts import run_script
+
+_log = logging.getLogger(__name__)
+
+ENTRIES_PER_POLL: Final = 500
+LARGEST_OFFSET_S: Final = 1.0
+ENTRIES_KEPT_S: Final = 3600
+_FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 0.25
+_PURGE_EVERY_S: Final = 30.0
+_PURGE_BUDGET: Final = 200
+_SEGMENTS_PER_POLL: Final = 8
+
+
+def _ignore(_: object) -> None:
+    return
+
+
+@dataclass(slots=True)
+class FollowerStatistics:
+    """What metrics and status want to know. Read it, never write it."""
+
+    is_store_up: bool = False
+    position: int = 0
+    head: int = 0
+    lag_s: float = 0.0
+    polls: int = 0
+    failures: int = 0
+    poisoned: int = 0
+    snapshots: int = 0
+    last_error: str = ""
+
+
+class Follower:
+    """Follows the log into one view. Per process; `run()` is its task, `leave()` its end.
+
+    `on_entry` is called after the view has the entry and before it is acknowledged: live connections end there. It must not wait; when it
+    raises, the entry is not acknowledged and comes again. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the
+    append of an entry to its being applied here, by the store's clock.
+    """
+
+    def __init__(
+        self,
+        store_url: str,
+        view: View,
+        clock: Clock,
+        *,
+        incarnation: str,
+        max_staleness: float,
+        on_entry: Callable[[Entry], None] = _ignore,
+        on_poison: Callable[[str], None] = _ignore,
+        on_command: Callable[[float], None] = _ignore,
+        on_enforced: Callable[[float], None] = _ignore,
+        largest_skew_s: float = 0.0,
+        label: str = "",
+    ) -> None:
+        # per process
+        self._view = view
+        self._clock = clock
+        self._incarnation = incarnation
+        self._label = label
+        self._max_staleness_s = max_staleness
+        self._interval_s = max_staleness / 4
+        self._largest_skew_s = largest_skew_s
+        self._on_entry = on_entry
+        self._on_poison = on_poison
+        self._on_command = on_command
+        self._on_enforced = on_enforced
+        self._store = connect(store_url, timeout_s=min(1.0, max_staleness / 2), max_connections=2)
+        self._waiter = connect(store_url, timeout_s=min(1.0, max_staleness / 2), max_connections=1)
+        self._polling = asyncio.Lock()
+        self._wanted = "live"
+        self.statistics = FollowerStatistics()
+        # per epoch
+        self._position: Position | None = None
+        self._run_id = ""
+        self._next_purge = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Follower {self._incarnation} {self._view.state} at {self._position}>"
+
+    @property
+    def is_clock_right(self) -> bool:
+        """Whether our wall clock and the store's agree well enough to judge tokens [T6]."""
+        return abs(self._clock.store_offset_s) <= LARGEST_OFFSET_S
+
+    async def run(self) -> None:
+        """Follow until cancelled or `leave()`. Nothing the store does ends it."""
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while self._wanted != "gone":
+                try:
+                    await self._step()
+                except StoreError as error:
+                    self._note_failure(str(error))
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                    continue
+                except Exception as error:  # the task's root: an error here must neither end it nor prove anything
+                    _log.exception("the follower stumbled")
+                    self._note_failure(repr(error))
+                    await asyncio.sleep(_LONGEST_PAUSE_S)
+                    continue
+                pause_s = _FIRST_PAUSE_S
+                await self._wait_for_news()
+        finally:
+            await self._close()
+
+    def drain(self) -> None:
+        """From the next poll on this worker is registered as draining: still a member, receipts count it."""
+        if self._wanted == "live":
+            self._wanted = "draining"
+
+    async def leave(self) -> None:
+        """After the last exchange: strike this worker from the register. The view proves nothing from here on."""
+        self._wanted = "gone"
+        self._view.proven_at = float("-inf")
+        async with self._polling:
+            await run_script(self._store, LEAVE, KEYS, [self._incarnation, ""])
+
+    async def _step(self) -> None:
+        if self._position is None:
+            await self._begin()
+        if self._position is not None:
+            await self._catch_up()
+            await self._purge()
+
+    async def _begin(self) -> None:
+        """Look at the store and, if it may be followed, read its facts."""
+        reply = await self._poll(None)
+        if not self._may_follow(reply):
+            self._meet(Event.BROKEN, f"the store is {'not declared' if not reply.epoch else 'of an older epoch'}")
+            return
+        if self._view.state is not State.CATCHING_UP or reply.epoch != self._view.epoch:
+            self._meet(Event.DECLARED, f"epoch {reply.epoch}")
+        lost_epoch = self._view.epoch not in ("", reply.epoch)
+        self._view.adopt(reply.epoch, _declared_at(reply.epoch) if lost_epoch else reply.complete_since)
+        latest = reply.store_time + self._largest_skew_s
+        async for page in read_pages(self._store, reply.epoch, reply.run_id, latest):
+            self._view.merge(page.facts)
+            for fact in page.poisoned:
+                self._report_poison(f"fact {fact.key.hex()}: not-before {fact.value} lies in the future")
+        self.statistics.snapshots += 1
+        self._position = reply.head_position
+
+    def _may_follow(self, reply: Reply) -> bool:
+        if not reply.epoch:
+            return False
+        if self._view.epoch in ("", reply.epoch):
+            return True
+        return int(reply.epoch) > int(self._view.epoch)
+
+    async def _catch_up(self) -> None:
+        """Poll until an answer reaches the head and brings nothing new: then our position is published and proven."""
+        while self._wanted != "gone":
+            assert self._position is not None
+            sent_at = self._clock.boot()
+            reply = await self._poll(self._position)
+            finding = judge(self._position, reply, ENTRIES_PER_POLL)
+            if finding is not Finding.CONTINUOUS:
+                self._note_break(finding, reply)
+                return
+            if self._view.state is State.LOST:
+                self._meet(Event.RETURNED, "the store is the one we knew")
+            for entry in reply.entries:
+                self._apply(entry, reply.store_time)
+            self._note_progress(reply)
+            if self._position.sequence == reply.head and reply.granted in ("live", "draining"):
+                self._meet(Event.GRANTED, f"at {self._position.sequence}")
+                self._view.proven_at = max(self._view.proven_at, sent_at)
+            if not reply.entries and self._position.sequence == reply.head:
+                return
+
+    def _apply(self, entry: Entry, store_time: float) -> None:
+        """One entry: into the view, then to the live connections, then it is behind us."""
+        assert self._position is not None
+        if entry.kind is Kind.USER and entry.value > store_time + self._largest_skew_s + 1:
+            self._report_poison(f"entry {entry.sequence}: not-before {entry.value} of {entry.name!r} lies in the future")
+        else:
+            self._view.apply(entry)
+            self._on_entry(entry)
+            self._on_enforced(max(0.0, self._clock.wall() + self._clock.store_offset_s - entry.appended_at))
+        self._position = Position(self._position.epoch, entry.sequence, entry.id)
+
+    async def _poll(self, position: Position | None) -> Reply:
+        arguments: list[str | int] = [
+            self._incarnation,
+            self._wanted if self._wanted != "gone" else "joining",
+            position.epoch if position else "",
+            position.sequence if position else 0,
+            position.id if position else "",
+            ENTRIES_PER_POLL,
+            int(self._max_staleness_s * 1000),
+            self._label,
+            int(self._view.complete_since),
+        ]
+        async with self._polling:
+            if self._wanted == "gone":
+                raise StoreUnavailable("this worker has left")
+            wall, started = self._clock.wall(), monotonic()
+            reply = read_reply(await run_script(self._store, POLL, KEYS, arguments))
+        took_s = monotonic() - started
+        self._on_command(took_s)
+        self._clock.store_offset_s = reply.store_time - (wall + took_s / 2)
+        self.statistics.polls += 1
+        self.statistics.is_store_up = True
+        return reply
+
+    async def _wait_for_news(self) -> None:
+        """Until an entry is appended behind our position, or it is time for the next poll. Nothing read here is believed."""
+        position = self._position
+        if position is None or self._view.state is State.LOST:
+            await asyncio.sleep(self._interval_s)
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._interval_s
+        block_ms = max(1, int(self._interval_s * 1000))
+        try:
+            async with asyncio.timeout_at(deadline):
+                with store_errors():
+                    await self._waiter.execute_command(
+                        "XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", ENTRIES, f"{position.epoch}-{position.sequence}"
+                    )
+        except (StoreUnavailable, TimeoutError):
+            await asyncio.sleep(max(0.0, deadline - loop.time()))
+
+    async def _purge(self) -> None:
+        """Our own expired facts a little at each poll; the store's now and then, whoever comes first."""
+        self._view.purge(self._clock.wall(), _SEGMENTS_PER_POLL)
+        now = self._clock.boot()
+        if now < self._next_purge or not self.is_clock_right:
+            return
+        self._next_purge = now + _PURGE_EVERY_S
+        dropped, trimmed = await run_script(
+            self._store, PURGE, KEYS, [int(self._clock.wall()), _PURGE_BUDGET, ENTRIES_KEPT_S]
+        )
+        if dropped >= _PURGE_BUDGET or trimmed >= _PURGE_BUDGET:
+            self._next_purge = now
+
+    def _note_break(self, finding: Finding, reply: Reply) -> None:
+        if finding is Finding.BELOW_FLOOR and self._view.state is not State.LOST:
+            self._meet(Event.BELOW_FLOOR, f"the log begins at {reply.floor}")
+            self._position = None
+            return
+        self._meet(Event.BROKEN, f"the log is {finding}")
+        if finding is Finding.OTHER_EPOCH and self._may_follow(reply):
+            self._position = None
+
+    def _note_progress(self, reply: Reply) -> None:
+        assert self._position is not None
+        if self._run_id not in ("", reply.run_id):
+            _log.warning("store restarted, log intact: position=%d run_id=%s", self._position.sequence, reply.run_id)
+        self._run_id = reply.run_id
+        self.statistics.position = self._position.sequence
+        self.statistics.head = reply.head
+        self.statistics.last_error = ""
+        self._view.complete_since = max(self._view.complete_since, reply.complete_since)
+
+    def _note_failure(self, text: str) -> None:
+        if self.statistics.is_store_up or not self.statistics.failures:
+            _log.warning("store unavailable: %s", text)
+        self.statistics.is_store_up = False
+        self.statistics.failures += 1
+        self.statistics.last_error = text
+
+    def _report_poison(self, text: str) -> None:
+        self.statistics.poisoned += 1
+        _log.error("poisoned revocation not applied: %s", text)
+        self._on_poison(text)
+
+    def _meet(self, event: Event, why: str) -> None:
+        before = self._view.state
+        self._view.meet(event)
+        if before is not self._view.state:
+            level = logging.ERROR if self._view.state is State.LOST else logging.INFO
+            _log.log(level, "replica %s -> %s: %s", before, self._view.state, why)
+
+    async def _close(self) -> None:
+        for client in (self._waiter, self._store):
+            with store_errors():
+                await client.aclose()
+
+
+def _declared_at(epoch: str) -> float:
+    """The second of an epoch's declaration (declare.lua)."""
+    return float(int(epoch) >> 20)

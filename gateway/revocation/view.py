@@ -1,0 +1,178 @@
+"""A worker's replica of the facts: what `decide` asks instead of the store.
+
+It is a join [L4]. Facts come in three ways, in any mixture and any number of times: entries of the log, rows of a snapshot, and
+whole epochs that ended. Each carries the sequence of its newest change, and the store's script is the only one that computes what a
+change results in, so of two reports about one key the one with the higher sequence is right:
+
+    sequence not above what the key has    nothing new
+    a lift lies between                    the reported value replaces ours (0: nothing remains)
+    else                                   the greater value and the later expiry of both
+
+So facts leave by expiry or by a lift and in no other way. A lifted fact stays as a row of value 0 until its expiry: an older report
+that comes late finds it there and revives nothing.
+
+Two tables. `_followed` holds the facts of the present epoch. `_kept` holds what no lift can touch any more and only grows: facts of
+epochs that ended (their sequences mean nothing in the new one), and not-befores into which facts were folded.
+
+Folding [L9]: above `max_entries` the older half of a segment's token facts, those that name a not-before which may stand in for
+them, become that not-before. It is the second of the revocation plus a margin for issuers' clocks that run ahead, so every folded token
+stays refused; others of the same user (or, when the user is not known, of the same issuer) issued before are refused with them: it
+over-refuses, it never forgets. Sessions, blocks, keys, versions and not-befores never fold, since no not-before says what they say; if
+they alone exceed the bound, the bound gives way (`is_over_full`), not the facts.
+
+The view knows no time, no store and no log. Ages are judged by who asks: `proven_at` is in boot time and says when the request of the
+newest proof of freshness was sent [L3].
+"""
+
+from collections.abc import Iterable
+from math import inf
+from typing import Final, NamedTuple
+
+from gateway.revocation.entry import LARGEST_VALUE, NO_KEY, Entry, Kind
+from gateway.revocation.state import Event, State, next_state
+from gateway.revocation.table import SEGMENT_BITS, Row, Table, expiry_minutes
+
+DEFAULT_MAX_ENTRIES: Final = 5_000_000
+
+
+class Fact(NamedTuple):
+    """What the store holds for one key: a row of a snapshot. A tuple, because a snapshot makes a million of them."""
+
+    key: bytes
+    value: int
+    expires_at: int
+    sequence: int
+    lifted: int = 0
+    fold_into: bytes = NO_KEY
+
+
+class View:
+    """The facts, and what is known about them. Per process."""
+
+    __slots__ = (
+        "_fold_margin_s",
+        "_fold_next",
+        "_followed",
+        "_kept",
+        "_max_entries",
+        "_purge_next",
+        "_segment_bits",
+        "complete_since",
+        "epoch",
+        "proven_at",
+        "revision",
+        "state",
+        "was_live",
+    )
+
+    def __init__(
+        self,
+        max_entries: int = DEFAULT_MAX_ENTRIES,
+        *,
+        fold_margin_s: int = 300,
+        segment_bits: int = SEGMENT_BITS,
+    ) -> None:
+        self._max_entries = max_entries
+        self._fold_margin_s = fold_margin_s
+        self._segment_bits = segment_bits
+        self._followed = Table(segment_bits)
+        self._kept: Table | None = None
+        self._purge_next = 0
+        self._fold_next = 0
+        self.state = State.EMPTY
+        self.proven_at = -inf
+        self.was_live = False
+        self.revision = 0
+        self.complete_since = 0.0
+        self.epoch = ""
+
+    def __len__(self) -> int:
+        return self._followed.count + (self._kept.count if self._kept else 0)
+
+    @property
+    def is_over_full(self) -> bool:
+        """More facts than `max_entries`, and nothing left that can fold."""
+        return len(self) > self._max_entries
+
+    def find(self, key: bytes) -> int:
+        """The value of the fact with this key; 0: no such fact."""
+        if self._kept is None:
+            return self._followed.find(key)
+        return max(self._followed.find(key), self._kept.find(key))
+
+    def is_fresh(self, boot_now: float, max_staleness_s: float) -> bool:
+        """Whether the absence of a fact may be read as "not revoked"."""
+        return self.state is State.LIVE and boot_now - self.proven_at <= max_staleness_s
+
+    def meet(self, event: Event) -> None:
+        """Go to the next state."""
+        self.state = next_state(self.state, event)
+        self.was_live = self.was_live or self.state is State.LIVE
+
+    def adopt(self, epoch: str, complete_since: float) -> None:
+        """Begin to follow an epoch. What is known of the one before stays, beyond the reach of lifts."""
+        if epoch != self.epoch:
+            self._keep_followed()
+            self.epoch = epoch
+        self.complete_since = max(self.complete_since, complete_since)
+
+    def apply(self, entry: Entry) -> bool:
+        """One entry of the log, in its order or again. Whether anything changed."""
+        lifted = entry.sequence if entry.kind is Kind.LIFT else 0
+        fact = Fact(entry.key, entry.value, entry.expires_at, entry.sequence, lifted, entry.fold_into)
+        return self.merge((fact,)) > 0
+
+    def merge(self, facts: Iterable[Fact]) -> int:
+        """What the store says about some keys. How many were news."""
+        news = 0
+        table = self._followed
+        join = table.join
+        for key, value, expires_at, sequence, lifted, fold_into in facts:
+            target = 0 if fold_into == NO_KEY else hash(fold_into)
+            news += join(hash(key), min(value, LARGEST_VALUE), expiry_minutes(expires_at), sequence, lifted, target)
+            if table.count > self._max_entries and table.foldable:
+                self._fold()
+        self.revision += news
+        return news
+
+    def purge(self, now: float, budget: int = 64) -> int:
+        """Drop what expired before `now` from the next `budget` segments, and come round to all of them in turn. How many left."""
+        minute = expiry_minutes(now)
+        left = 0
+        for _ in range(min(budget, self._followed.segments)):
+            for table in (self._followed, self._kept):
+                if table is not None and table.has_expired(self._purge_next, minute):
+                    left += table.keep(self._purge_next, lambda row: row.expires >= minute)
+            self._purge_next = (self._purge_next + 1) % self._followed.segments
+        return left
+
+    def _keep_followed(self) -> None:
+        ended, self._followed = self._followed, Table(self._segment_bits)
+        if not ended.count:
+            return
+        if self._kept is None:
+            self._kept = Table(self._segment_bits)
+        for segment in range(ended.segments):
+            for row in ended.rows(segment):
+                if row.value:
+                    self._kept.grow_only(row.key, row.value, row.expires)
+        self.revision += 1
+
+    def _fold(self) -> None:
+        """One segment's older token facts become not-befores. Called for every fact above the bound, while any can fold."""
+        segment = self._fold_next
+        self._fold_next = (segment + 1) % self._followed.segments
+        foldable = sorted(row.value for row in self._followed.rows(segment) if row.target and row.value)
+        if not foldable:
+            return
+        newest = foldable[(len(foldable) - 1) // 2]
+        if self._kept is None:
+            self._kept = Table(self._segment_bits)
+        for row in self._followed.rows(segment):
+            if _folds(row, newest):
+                self._kept.grow_only(row.target, row.value + self._fold_margin_s, row.expires)
+        self._followed.keep(segment, lambda row: not _folds(row, newest))
+
+
+def _folds(row: Row, newest: int) -> bool:
+    return bool(row.target) and 0 < row.value <= newest

@@ -1,0 +1,29 @@
+"""The configured routes as the decision sees them."""
+
+from collections.abc import Iterable
+
+from gateway.config.schema import RouteConfig
+from gateway.routes.match import RouteTable
+from gateway.routes.route import Access, OnOutage, Route
+
+
+def compile_route(config: RouteConfig) -> Route:
+    """One route. The configuration was judged before; nothing here can fail."""
+    return Route(
+        name=config.name,
+        path=config.path.encode(),
+        upstream=config.upstream,
+        access=Access(config.access),
+        methods=None if config.methods is None else frozenset(method.encode() for method in config.methods),
+        groups=frozenset(config.groups),
+        issuers=None if config.issuers is None else frozenset(config.issuers),
+        on_outage=OnOutage(config.on_outage),
+        is_once=config.token_use == "once",
+        forward_authorization=config.forward_authorization,
+        forward_token=config.forward_token,
+    )
+
+
+def compile_routes(configs: Iterable[RouteConfig]) -> RouteTable:
+    """The table of routes, in the order of the configuration."""
+    return RouteTable([compile_route(config) for config in configs])

@@ -1,0 +1,39 @@
+"""The table of routes: first match wins, no match is 404.
+
+A path with parameters (`/a;x=1/b`) has two readings: servlet containers drop what follows a `;`, others do not. Both are
+matched, and when they lead to different routes the request is refused instead of choosing for the backend.
+"""
+
+from collections.abc import Sequence
+
+from gateway.errors import BadRequest
+from gateway.routes.route import Route
+from gateway.wire.path import canonical, without_parameters
+
+# The gateway's own endpoints: never an application's, so that no backend can imitate a login page.
+RESERVED_PREFIX = b"/auth/"
+RESERVED_PATHS = frozenset((b"/auth", b"/.well-known/jwks.json"))
+
+
+class RouteTable:
+    """All routes, in the order of the configuration."""
+
+    __slots__ = ("_routes",)
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = tuple(routes)
+
+    def match(self, method: bytes, path: bytes) -> Route | None:
+        """The route of a request, or None. Raises BadRequest when the path's two readings disagree."""
+        route = self._first(method, path)
+        if b";" in path and self._first(method, canonical(without_parameters(path))) is not route:
+            raise BadRequest("the path means different things with and without its parameters")
+        return route
+
+    def _first(self, method: bytes, path: bytes) -> Route | None:
+        if path.startswith(RESERVED_PREFIX) or path in RESERVED_PATHS:
+            return None
+        for route in self._routes:
+            if (route.methods is None or method in route.methods) and route.matches_path(path):
+                return route
+        return None

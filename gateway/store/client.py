@@ -1,0 +1,61 @@
+"""The way to the store: how a client is made, and the one door where its errors become ours.
+
+redis-py's defaults would let one command on a store that accepts and hangs wait for a minute, and would repeat commands on its own.
+Here every wait has a limit and nothing is repeated: who asks knows whether repeating is safe.
+
+Every failure is `StoreUnavailable`: no connection, a timeout, and each error the store answers (`LOADING`, `READONLY`, `OOM`, `BUSY`,
+`WRONGTYPE`, `NOAUTH`, `MOVED`…). None of them says anything about what is revoked, so none is read as "nothing is".
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.errors import ConfigurationError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Store: TypeAlias = Redis[bytes]
+else:
+    Store = Redis
+
+DEFAULT_TIMEOUT_S: Final = 1.0
+SCHEMES: Final = ("redis://", "rediss://", "unix://")
+
+
+def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: int = 32) -> Store:
+    """A client for the store. Nothing is sent before its first command; close it with `aclose()`."""
+    if not url.startswith(SCHEMES):
+        raise ConfigurationError(
+            [f"store.url: {url.partition('://')[0]}:// is not supported; use redis://, rediss:// or unix://"]
+        )
+    try:
+        client: Store = Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+            max_connections=max_connections,
+            protocol=2,
+            decode_responses=False,
+        )
+    except ValueError as error:
+        raise ConfigurationError([f"store.url: {error}"]) from error
+    return client
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """The door: what the client library raises inside comes out as `StoreUnavailable`."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError, EOFError) as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}"[:200]) from error

@@ -1,0 +1,281 @@
+"""`/metrics`: the cells of all workers, summed and told in Prometheus' text format or in OpenMetrics.
+
+Owns nothing but the last page it rendered. A page is kept for 0.2 s, so ten scrapers a second cost five renderings
+[O08] and a count is still seen within 0.3 s. prometheus_client does the format; which numbers exist is `metrics.py`.
+
+Counters with closed labels start at 0 (a series that appears with its first event hides that event from `increase()`).
+`gateway_requests_total` would need 376 series a route for that: it starts with the codes that the gateway itself
+answers, and the others appear when they happen.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
+from typing import Final
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
+
+from gateway import __version__
+from gateway.telemetry.metrics import (
+    CODES,
+    CUT_CAUSES,
+    DECISIONS,
+    DURATION_BOUNDS,
+    ENFORCEMENT_BOUNDS,
+    METHODS,
+    NONE,
+    OVERHEAD_BOUNDS,
+    REASONS,
+    REVOCATION_KINDS,
+    REVOCATION_SOURCES,
+    SIDES,
+    STATES,
+    STORE_BOUNDS,
+    USE_AGES,
+    USE_KINDS,
+    Layout,
+    RouteLayout,
+    histogram_cells,
+)
+from gateway.telemetry.reading import read_worker, upstreams_up
+from gateway.telemetry.slots import Cells
+
+TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PAGE_LIFETIME_S: Final = 0.2
+_STARTING_METHODS: Final = ("GET", "POST")
+_STARTING_CODES: Final = ("200", "401", "403", "404", "502", "503", "504")
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorFacts:
+    """What only the supervisor knows."""
+
+    running: int
+    configured: int
+    restarts: int
+    is_store_up: bool
+
+
+class Exposition(Collector):
+    """Sums and renders. `facts` is asked at each rendering; `boot` is the boot clock.
+
+    Block `n` of `cells` is worker n's, the last one the supervisor's own.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        cells: Cells,
+        max_staleness_s: float,
+        facts: Callable[[], SupervisorFacts],
+        boot: Callable[[], float],
+    ) -> None:
+        self._layout = layout
+        self._cells = cells
+        self._max_staleness_s = max_staleness_s
+        self._facts = facts
+        self._boot = boot
+        self._pages: dict[str, tuple[float, bytes]] = {}
+
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """The page and its content type: OpenMetrics for a scraper that names it, else the text format."""
+        content_type = OPENMETRICS_TYPE if "application/openmetrics-text" in accept else TEXT_TYPE
+        now = self._boot()
+        rendered_at, body = self._pages.get(content_type, (-PAGE_LIFETIME_S, b""))
+        if now - rendered_at >= PAGE_LIFETIME_S:
+            render = generate_openmetrics if content_type == OPENMETRICS_TYPE else generate_latest
+            body = render(self)
+            self._pages[content_type] = (now, body)
+        return body, content_type
+
+    def collect(self) -> Iterator[Metric]:
+        blocks = list(self._cells.every_block())
+        totals = _sum(blocks)
+        yield from self._requests(totals)
+        yield from self._revocations(totals)
+        yield from self._workers(blocks[:-1])
+        yield from self._connections(blocks[:-1], totals)
+        yield from self._store_and_log(totals)
+
+    def _requests(self, totals: Sequence[float]) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "gateway_requests",
+            "Requests answered, by the route they matched.",
+            labels=("route", "method", "code"),
+        )
+        decisions = CounterMetricFamily(
+            "gateway_decisions",
+            "What was decided about requests, and why they were refused.",
+            labels=("route", "decision", "reason"),
+        )
+        duration = HistogramMetricFamily(
+            "gateway_request_duration_seconds",
+            "Time from the complete head of a request to the end of its answer.",
+            labels=("route",),
+        )
+        upstream = HistogramMetricFamily(
+            "gateway_upstream_duration_seconds",
+            "The part of a request's duration spent with the upstream.",
+            labels=("route",),
+        )
+        overhead = HistogramMetricFamily(
+            "gateway_overhead_seconds",
+            "The part of a request's duration spent in the gateway itself.",
+            labels=("route",),
+        )
+        for name, route in self._layout.routes.items():
+            _add_requests(requests, name, route, totals)
+            _add_decisions(decisions, name, route, totals)
+            _add_histogram(duration, (name,), totals, route.duration, DURATION_BOUNDS)
+            _add_histogram(upstream, (name,), totals, route.upstream, DURATION_BOUNDS)
+            _add_histogram(overhead, (name,), totals, route.overhead, OVERHEAD_BOUNDS)
+        yield from (requests, decisions, duration, upstream, overhead)
+
+    def _revocations(self, totals: Sequence[float]) -> Iterator[Metric]:
+        layout = self._layout
+        use = CounterMetricFamily(
+            "gateway_revoked_use",
+            "Requests that showed something revoked: in its tail, or replayed.",
+            labels=("kind", "age"),
+        )
+        _add_table(use, totals, layout.revoked_use, USE_KINDS, USE_AGES)
+        yield use
+        revocations = CounterMetricFamily(
+            "gateway_revocations",
+            "Revocations accepted, and revocations undone (lift).",
+            labels=("kind", "source"),
+        )
+        _add_table(revocations, totals, layout.revocations, REVOCATION_KINDS, REVOCATION_SOURCES)
+        yield revocations
+        enforcement = HistogramMetricFamily(
+            "gateway_revocation_enforcement_seconds",
+            "Time from the append of a revocation until a worker enforced it.",
+        )
+        _add_histogram(enforcement, (), totals, layout.enforcement, ENFORCEMENT_BOUNDS)
+        yield enforcement
+
+    def _workers(self, blocks: list["memoryview[float]"]) -> Iterator[Metric]:
+        lag = GaugeMetricFamily(
+            "gateway_replica_lag_seconds",
+            "Age of a worker's newest proof that its replica is current.",
+            labels=("worker",),
+        )
+        entries = GaugeMetricFamily("gateway_replica_entries", "Facts a worker's replica holds.", labels=("worker",))
+        state = GaugeMetricFamily(
+            "gateway_replica_state",
+            "1 for the state a worker's replica is in, 0 for the others.",
+            labels=("worker", "state"),
+        )
+        keys = GaugeMetricFamily(
+            "gateway_issuer_keys",
+            "Keys held of an issuer, by the worker that holds the fewest.",
+            labels=("issuer",),
+        )
+        boot_now = self._boot()
+        readings = [read_worker(self._layout, cells, boot_now, self._max_staleness_s) for cells in blocks]
+        for worker, reading in enumerate(readings):
+            lag.add_metric((str(worker),), reading.lag_s)
+            entries.add_metric((str(worker),), reading.entries)
+            for name in STATES:
+                state.add_metric((str(worker), name), float(name == reading.state))
+        for place, issuer in enumerate(self._layout.issuers):
+            keys.add_metric((issuer,), min(reading.keys[place].keys for reading in readings))
+        yield from (lag, entries, state, keys)
+        facts = self._facts()
+        yield GaugeMetricFamily("gateway_workers", "Workers that run.", value=facts.running)
+        yield GaugeMetricFamily("gateway_workers_configured", "Workers that should run.", value=facts.configured)
+        yield CounterMetricFamily("gateway_worker_restarts", "Workers replaced: dead or stuck.", value=facts.restarts)
+        yield GaugeMetricFamily(
+            "gateway_store_up", "Whether the store answered the supervisor last time.", value=float(facts.is_store_up)
+        )
+
+    def _connections(self, blocks: list["memoryview[float]"], totals: Sequence[float]) -> Iterator[Metric]:
+        connections = GaugeMetricFamily("gateway_connections", "Open connections, to clients and to upstreams.", labels=("side",))
+        for side in SIDES:
+            connections.add_metric((side,), totals[self._layout.connections[side]])
+        cuts = CounterMetricFamily(
+            "gateway_connections_cut",
+            "Live connections that the gateway ended, by what ended them.",
+            labels=("cause",),
+        )
+        for place, cause in enumerate(CUT_CAUSES):
+            cuts.add_metric((cause,), totals[self._layout.cuts + place])
+        up = GaugeMetricFamily(
+            "gateway_upstream_up",
+            "Whether the newest attempt to reach an upstream succeeded.",
+            labels=("upstream",),
+        )
+        for name, is_up in upstreams_up(self._layout, blocks).items():
+            up.add_metric((name,), float(is_up))
+        yield from (connections, cuts, up)
+
+    def _store_and_log(self, totals: Sequence[float]) -> Iterator[Metric]:
+        store = HistogramMetricFamily("gateway_store_command_seconds", "Time the store took to answer, or to fail.")
+        _add_histogram(store, (), totals, self._layout.store_command, STORE_BOUNDS)
+        yield store
+        yield CounterMetricFamily(
+            "gateway_log_lines_dropped",
+            "Log lines thrown away because nobody read them in time.",
+            value=totals[self._layout.log_dropped],
+        )
+        build = GaugeMetricFamily("gateway_build_info", "The version that runs; always 1.", labels=("version", "python"))
+        build.add_metric((__version__, platform.python_version()), 1.0)
+        yield build
+
+
+def _sum(blocks: Iterable["memoryview[float]"]) -> list[float]:
+    """Add all blocks, cell by cell. Sums of gauges that cannot be added (a state…) are simply never looked at."""
+    first, *others = (list(block) for block in blocks)
+    for other in others:
+        first = list(map(add, first, other))
+    return first
+
+
+def _add_requests(family: CounterMetricFamily, name: str, route: RouteLayout, totals: Sequence[float]) -> None:
+    at = route.requests
+    for method in METHODS:
+        for code in CODES:
+            value = totals[at]
+            at += 1
+            if value or (name != NONE and method in _STARTING_METHODS and code in _STARTING_CODES):
+                family.add_metric((name, method, code), value)
+
+
+def _add_decisions(family: CounterMetricFamily, name: str, route: RouteLayout, totals: Sequence[float]) -> None:
+    """Every refusal and both kinds of permission start at 0; an allowed request with a reason failed later."""
+    at = route.decisions
+    for decision in DECISIONS:
+        for reason in REASONS:
+            value = totals[at]
+            at += 1
+            if value or (decision == "deny") == (reason != NONE):
+                family.add_metric((name, decision, reason), value)
+
+
+def _add_table(
+    family: CounterMetricFamily, totals: Sequence[float], at: int, rows: Sequence[str], columns: Sequence[str]
+) -> None:
+    for row in rows:
+        for column in columns:
+            family.add_metric((row, column), totals[at])
+            at += 1
+
+
+def _add_histogram(
+    family: HistogramMetricFamily,
+    labels: Sequence[str],
+    totals: Sequence[float],
+    at: int,
+    bounds: tuple[float, ...],
+) -> None:
+    """Counts are kept per bucket and are made cumulative only here, where nobody waits."""
+    counts = accumulate(totals[at + 1 : at + histogram_cells(bounds)])
+    names = (*map(str, bounds), "+Inf")
+    family.add_metric(labels, buckets=list(zip(names, counts, strict=True)), sum_value=totals[at])

@@ -1,0 +1,187 @@
+"""The application's log on stderr, and the security lines in it.
+
+Everything goes through the standard `logging` under the name `gateway`; this file gives it a handler that never blocks
+(`lines.py`), one line per record, JSON or text. A traceback is one field of its line, never lines of its own.
+
+The security lines are what alert rules and log searches look for, so their words are part of the public surface:
+
+    Token revoked rejected sub=alice tokenVersion=1 (expected 2) …
+    Token revoked rejected sub=alice jti=… age=replay …
+    Token signature mismatch iss=https://idp.example kid=k1 …
+    Refresh after revocation rejected sub=alice sid=… …
+    Revocation accepted kind=user subject=alice id=… …
+
+Text that a client or an issuer chose is written as one escaped word (`access.word`), cut at 256 characters. Lines that a
+stranger can cause are limited per kind; what was left out is counted and told by the next line of that kind. The
+metrics count every one.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.telemetry.access import TEXT_LIMIT, word
+
+LOGGER_NAME: Final = "gateway"
+LINES_PER_SECOND: Final = 20.0
+BURST_LINES: Final = 100.0
+_MESSAGE_LIMIT: Final = 4096
+_TRACEBACK_LIMIT: Final = 16384
+
+
+class Writer(Protocol):
+    """Where lines go: a `LineWriter`, or a list in a test."""
+
+    def write(self, line: bytes) -> None: ...
+
+
+class LineHandler(logging.Handler):
+    """One record, one line. `process` says who speaks: `supervisor`, or `worker 0`."""
+
+    def __init__(self, writer: Writer, process: str, is_text: bool) -> None:
+        super().__init__()
+        self._writer = writer
+        self._process = process
+        self._is_text = is_text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            fields = _fields(record, self._process)
+            self._writer.write(_as_text(fields) if self._is_text else _as_json(fields))
+        except Exception:
+            self.handleError(record)
+
+
+def configure(level: str, style: str, process: str, writer: Writer) -> None:
+    """Give the logger `gateway` its one handler. `style` is `json` or `text`. Other libraries speak up from WARNING on.
+
+    aiohttp's server is silenced: it writes a traceback with the sender's bytes for every malformed request [O05].
+    """
+    handler = LineHandler(writer, process, style == "text")
+    for name, threshold in ((LOGGER_NAME, level.upper()), ("", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(threshold)
+    logging.getLogger(LOGGER_NAME).propagate = False
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL + 1)
+
+
+class SecurityLog:
+    """Writes the security lines; holds one limit per kind. `seconds` is any clock that does not go back."""
+
+    __slots__ = ("_limits", "_logger", "_seconds")
+
+    def __init__(self, seconds: Callable[[], float], logger: logging.Logger | None = None) -> None:
+        self._logger = logger or logging.getLogger("gateway.security")
+        self._seconds = seconds
+        self._limits: dict[str, _Limit] = {}
+
+    def revoked_token(
+        self,
+        *,
+        reason: str,
+        user: str,
+        age: str,
+        route: str,
+        client: str,
+        request_id: str,
+        token_id: str | None = None,
+        session: str | None = None,
+        version: int | None = None,
+        expected_version: int | None = None,
+    ) -> None:
+        """Somebody used a token after it was revoked. With both versions known, they are told as the sources do."""
+        if version is not None and expected_version is not None:
+            found = f"tokenVersion={version} (expected {expected_version}) "
+        else:
+            found = _words(jti=token_id, sid=session)
+        self._limited(
+            "revoked-token",
+            f"Token revoked rejected {_words(sub=user)}{found}"
+            f"{_words(reason=reason, age=age, route=route, client=client, request_id=request_id)}",
+        )
+
+    def bad_signature(
+        self, *, reason: str, issuer: str | None, key_id: str | None, route: str, client: str, request_id: str
+    ) -> None:
+        """A token whose signature does not match, or whose key is unknown or retired: forged, or from before a rotation."""
+        self._limited(
+            "bad-signature",
+            "Token signature mismatch "
+            + _words(iss=issuer, kid=key_id, reason=reason, route=route, client=client, request_id=request_id),
+        )
+
+    def refresh_after_revocation(self, *, user: str, session: str, reason: str, client: str, request_id: str) -> None:
+        """A refresh token was shown after its session, or an ancestor of it, had been ended."""
+        self._limited(
+            "refresh",
+            "Refresh after revocation rejected "
+            + _words(sub=user, sid=session, reason=reason, client=client, request_id=request_id),
+        )
+
+    def revocation(self, *, kind: str, subject: str, by: str, receipt: str, is_complete: bool) -> None:
+        """An operator revoked something, or undid it. Never limited."""
+        complete = str(is_complete).lower()
+        self._logger.warning(
+            "Revocation accepted %s", _words(kind=kind, subject=subject, id=receipt, complete=complete, by=by).rstrip()
+        )
+
+    def _limited(self, kind: str, line: str) -> None:
+        now = self._seconds()
+        limit = self._limits.setdefault(kind, _Limit(now))
+        if not limit.is_allowed(now):
+            return
+        suppressed, limit.suppressed = limit.suppressed, 0
+        self._logger.warning("%s", (line + _words(suppressed=suppressed or None)).rstrip())
+
+
+class _Limit:
+    """A token bucket: BURST_LINES at once, LINES_PER_SECOND in the long run."""
+
+    __slots__ = ("_allowance", "_seen_at", "suppressed")
+
+    def __init__(self, now: float) -> None:
+        self._allowance = BURST_LINES
+        self._seen_at = now
+        self.suppressed = 0
+
+    def is_allowed(self, now: float) -> bool:
+        self._allowance = min(BURST_LINES, self._allowance + (now - self._seen_at) * LINES_PER_SECOND)
+        self._seen_at = now
+        if self._allowance < 1.0:
+            self.suppressed += 1
+            return False
+        self._allowance -= 1.0
+        return True
+
+
+def _words(**values: object) -> str:
+    """`name=value ` for each value that is known."""
+    return "".join(f"{name}={word(str(value)[:TEXT_LIMIT])} " for name, value in values.items() if value is not None)
+
+
+def _fields(record: logging.LogRecord, process: str) -> dict[str, str]:
+    fields = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "process": process,
+        "message": record.getMessage()[:_MESSAGE_LIMIT],
+    }
+    if record.exc_info:
+        fields["exception"] = logging.Formatter().formatException(record.exc_info)[-_TRACEBACK_LIMIT:]
+    return fields
+
+
+def _as_json(fields: dict[str, str]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _as_text(fields: dict[str, str]) -> bytes:
+    line = f"{fields['time']} {fields['level'].upper()} {fields['process']}: {fields['message']}"
+    if "exception" in fields:
+        line += " | " + fields["exception"]
+    # JSON's escapes without its quotes: one line, printable ASCII, whatever the message holds.
+    return json.dumps(line)[1:-1].replace('\\"', '"').replace("\x7f", "\\u007f").encode() + b"\n"

@@ -1,0 +1,69 @@
+"""The reading side of a worker's gauges: what the supervisor, `/readyz`, `/v1/status` and `/metrics` know of a worker.
+
+A worker writes plain numbers when something changes; how old they are is judged here, by the reader's clock. So a
+worker that hangs cannot go on calling itself fresh: its proof ages in the reader's eyes whether it runs or not [L3].
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.telemetry.metrics import STATES, Layout
+
+LONGEST_CLOCK_OFFSET_S: Final = 1.0  # [T6]
+
+
+@dataclass(frozen=True, slots=True)
+class KeysReading:
+    """What a worker holds of one issuer. `fetched_at` is wall clock, 0 when it never had any."""
+
+    issuer: str
+    keys: int
+    fetched_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReading:
+    """One worker at one moment. `lag_s` is the age of its newest proof of freshness, infinite when it has none."""
+
+    heartbeat_at: float
+    is_listening: bool
+    state: str
+    lag_s: float
+    entries: int
+    position: int
+    clock_offset_s: float
+    client_connections: int
+    upstream_connections: int
+    keys: tuple[KeysReading, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """It accepts connections and would refuse what is revoked."""
+        return self.is_listening and self.state == "live" and abs(self.clock_offset_s) <= LONGEST_CLOCK_OFFSET_S
+
+
+def read_worker(layout: Layout, cells: "memoryview[float]", boot_now: float, max_staleness_s: float) -> WorkerReading:
+    """Read one worker's block. A `live` replica whose proof is older than `max_staleness_s` is told as `stale`."""
+    proven_at = cells[layout.proven_at]
+    lag_s = boot_now - proven_at if proven_at else float("inf")
+    state = STATES[int(cells[layout.state])]
+    return WorkerReading(
+        heartbeat_at=cells[layout.heartbeat],
+        is_listening=cells[layout.listening] == 1.0,
+        state="stale" if state == "live" and lag_s > max_staleness_s else state,
+        lag_s=lag_s,
+        entries=int(cells[layout.entries]),
+        position=int(cells[layout.position]),
+        clock_offset_s=cells[layout.clock_offset],
+        client_connections=int(cells[layout.connections["client"]]),
+        upstream_connections=int(cells[layout.connections["upstream"]]),
+        keys=tuple(KeysReading(name, int(cells[keys]), cells[fetched]) for name, (keys, fetched) in layout.issuers.items()),
+    )
+
+
+def upstreams_up(layout: Layout, workers: "list[memoryview[float]]") -> dict[str, bool]:
+    """Whether each upstream answered the newest attempt of any worker. One that was never tried counts as up."""
+    return {
+        name: not max((cells[tried], cells[failed]) for cells in workers)[1] if workers else True
+        for name, (failed, tried) in layout.upstreams.items()
+    }

@@ -1,0 +1,149 @@
+"""An upstream's response head: read strictly, re-serialised from its parts, never copied through.
+
+The backend may be broken or hostile towards the next user of the same connection, so an answer that could be read in two
+ways is refused (502) and the connection is not used again. The reason phrase is ours, because the backend's may hold anything.
+"""
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from gateway.errors import UpstreamBroken
+from gateway.wire.fields import Role, classify_answer
+from gateway.wire.framing import ChunkedDecoder, CloseDecoder, Decoder, LengthDecoder
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r\n)")
+_LENGTH: Final = re.compile(rb"(?:0|[1-9][0-9]{0,17})\Z")
+
+STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+FIELDS_LIMIT: Final = 200
+
+
+class AnswerHead:
+    """One response head, judged for form. `lines` are the fields that travel on to the client, each `name: value`."""
+
+    __slots__ = ("chunked", "content_length", "fields", "is_persistent", "lines", "minor", "status", "upgrade")
+
+    def __init__(self, status: int, minor: int, fields: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.minor = minor
+        self.fields = fields
+        self.lines: list[bytes] = []
+        self.content_length: int | None = None
+        self.chunked = False
+        self.is_persistent = minor == 1
+        self.upgrade: bytes | None = None
+
+    @property
+    def status_line(self) -> bytes:
+        return STATUS_LINES.get(self.status) or b"HTTP/1.1 %d \r\n" % self.status
+
+    def has_body(self, method: bytes) -> bool:
+        """Whether a body follows, whatever the fields say (RFC 9112 §6.3)."""
+        return not (method == b"HEAD" or self.status in (204, 304) or self.status < 200)
+
+    def decoder(self) -> Decoder:
+        """The decoder of the body that follows."""
+        if self.chunked:
+            return ChunkedDecoder()
+        return CloseDecoder() if self.content_length is None else LengthDecoder(self.content_length)
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first value of a field by its lower-case name."""
+        return next((value for candidate, value in self.fields if candidate.lower() == name), None)
+
+
+class AnswerRoles(dict[bytes, Role]):
+    """Roles of response fields by exact spelling. Bounded: a backend that invents names empties it, no more."""
+
+    limit = 2048
+
+    def __missing__(self, name: bytes) -> Role:
+        role = classify_answer(name)
+        if len(self) >= self.limit:
+            self.clear()
+        self[name] = role
+        return role
+
+
+class AnswerReader:
+    """Reads the response heads of one upstream connection, one at a time."""
+
+    __slots__ = ("_fields", "_parser", "_roles")
+
+    def __init__(self, roles: AnswerRoles) -> None:
+        self._roles = roles
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._parser: httptools.HttpResponseParser | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools."""
+        self._fields.append((name, value))
+
+    def read(self, raw: bytes) -> AnswerHead:
+        """One head, from the status line to the empty line. Raises UpstreamBroken."""
+        match = _STATUS_LINE.match(raw)
+        if match is None:
+            raise UpstreamBroken("the upstream's status line is malformed")
+        fields: list[tuple[bytes, bytes]] = []
+        self._fields = fields
+        self._parse(raw)
+        if len(fields) > FIELDS_LIMIT:
+            raise UpstreamBroken("the upstream's answer has too many fields")
+        head = AnswerHead(int(match.group(2)), 1 if match.group(1) == b"1" else 0, fields)
+        self._judge(head)
+        return head
+
+    def body_was_read(self, body: bytes) -> None:
+        """Tell the parser that the body followed at once, so that it need not be made anew (1.6 µs) for the next answer."""
+        if self._parser is not None and body:
+            try:
+                self._parser.feed_data(body)
+            except httptools.HttpParserError:
+                self._parser = None
+
+    def forget(self) -> None:
+        """The next answer needs a fresh parser: this one is in the middle of a body."""
+        self._parser = None
+
+    def _parse(self, raw: bytes) -> None:
+        parser = self._parser or httptools.HttpResponseParser(self)
+        self._parser = None
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            return
+        except httptools.HttpParserError as error:
+            raise UpstreamBroken("the upstream's answer is malformed") from error
+        self._parser = parser
+
+    def _judge(self, head: AnswerHead) -> None:
+        roles, lines = self._roles, head.lines
+        for name, value in head.fields:
+            role = roles[name]
+            if not role:
+                lines.append(name + b": " + value)
+            elif role is Role.CONTENT_LENGTH:
+                if head.content_length is not None or not _LENGTH.match(value.strip(b" \t")):
+                    raise UpstreamBroken("the upstream's Content-Length is malformed or doubled")
+                head.content_length = int(value)
+            elif role is Role.TRANSFER_ENCODING:
+                if value.strip(b" \t").lower() != b"chunked" or head.chunked or not head.minor:
+                    raise UpstreamBroken("the upstream's transfer coding is not supported")
+                head.chunked = True
+            elif role is Role.CONNECTION:
+                self._connection(head, value)
+            elif role is Role.UPGRADE:
+                head.upgrade = value.strip(b" \t")
+        if head.chunked and head.content_length is not None:
+            raise UpstreamBroken("the upstream's answer has both Content-Length and Transfer-Encoding")
+
+    def _connection(self, head: AnswerHead, value: bytes) -> None:
+        options = {option.strip(b" \t").lower() for option in value.split(b",")}
+        if b"close" in options:
+            head.is_persistent = False
+            self._parser = None
+        elif b"keep-alive" in options:
+            head.is_persistent = True

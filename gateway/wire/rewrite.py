@@ -1,0 +1,85 @@
+"""The heads that go on: a request as the backend gets it, an answer as the client gets it. Built from parts, never copied.
+
+GET /path?query HTTP/1.1
+Host: as the client sent it
+…  fields that are nobody's business but the backend's, in their order and spelling
+Content-Length | Transfer-Encoding, from our own framing
+X-User …, X-Forwarded-…, Via, X-Request-Id, traceparent: the gateway's word, the only one that arrives
+"""
+
+from random import getrandbits
+
+from gateway.wire.answer import AnswerHead
+from gateway.wire.head import RequestHead
+
+VIA = b"gateway"
+
+
+def new_request_id() -> bytes:
+    """32 hexadecimal digits; an identifier, not a secret."""
+    return getrandbits(128).to_bytes(16, "big").hex().encode()
+
+
+def trace_lines(head: RequestHead, request_id: bytes) -> bytes:
+    """X-Request-Id and traceparent (W3C Trace Context): the client's when well formed, else ours, unsampled."""
+    traceparent = head.traceparent
+    if traceparent is None:
+        trace = request_id if head.request_id is None else new_request_id()
+        traceparent = b"00-%b-%b-00" % (trace, new_request_id()[:16])
+    return b"X-Request-Id: %b\r\ntraceparent: %b\r\n" % (request_id, traceparent)
+
+
+def forwarded_lines(head: RequestHead, peer: bytes, scheme: bytes, *, is_trusted: bool) -> bytes:
+    """X-Forwarded-For, -Proto and -Host, and Via. What a peer that is not trusted claims is not repeated."""
+    chain, proto, host = peer, scheme, head.host
+    if is_trusted:
+        if head.forwarded_for:
+            chain = head.forwarded_for + b", " + peer
+        if head.forwarded_proto in (b"http", b"https"):
+            proto = head.forwarded_proto
+        host = head.forwarded_host or host
+    via = b"1.%d %b" % (head.minor, VIA)
+    if head.via:
+        via = head.via + b", " + via
+    return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nVia: %b\r\n" % (chain, proto, host, via)
+
+
+def to_upstream(head: RequestHead, authority: bytes, added: tuple[bytes, ...]) -> bytes:
+    """The request head for the backend. `added` are blocks of lines that end in CRLF."""
+    parts = [head.method, b" ", head.path, head.query, b" HTTP/1.1\r\nHost: ", head.host or authority, b"\r\n"]
+    if head.lines:
+        parts.append(b"\r\n".join(head.lines))
+        parts.append(b"\r\n")
+    if head.chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif head.content_length is not None:
+        parts.append(b"Content-Length: %d\r\n" % head.content_length)
+    elif head.upgrade is not None:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+    parts.extend(added)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def to_client(answer: AnswerHead, *, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int) -> bytes:
+    """The answer's head for the client. `is_chunked` and `is_persistent` are ours to decide, not the backend's."""
+    parts = [answer.status_line]
+    if answer.lines:
+        parts.append(b"\r\n".join(answer.lines))
+        parts.append(b"\r\n")
+    if is_chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif answer.content_length is not None and (has_body or answer.status not in (204, 101)):
+        parts.append(b"Content-Length: %d\r\n" % answer.content_length)
+    if not is_persistent:
+        parts.append(b"Connection: close\r\n")
+    elif not minor:
+        parts.append(b"Connection: keep-alive\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def switching_protocols(answer: AnswerHead) -> bytes:
+    """The 101 for the client."""
+    lines = b"".join(line + b"\r\n" for line in answer.lines)
+    return b"%bConnection: Upgrade\r\nUpgrade: %b\r\n%b\r\n" % (answer.status_line, answer.upgrade or b"", lines)
