@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from bench.process import BenchError
 
 _PIECE_BYTES: Final = 1 << 20
-_TIMEOUT_S: Final = 30.0
+_TIMEOUT_S: Final = 120.0
 
 
 class Connection:

@@ -4,8 +4,10 @@ Everything a system needs to be started is here or in a template of `peers/`; wh
 """
 
 import contextlib
+import getpass
 import os
 import re
+import resource
 import shutil
 import sys
 import tempfile
@@ -30,6 +32,7 @@ class Place:
     cores: Cores
     issuer: Issuer
     backend_port: int
+    backend: Process
     _names: dict[str, int] = field(default_factory=dict)
 
     def new_folder(self, name: str) -> Path:
@@ -60,21 +63,23 @@ def prepared() -> Iterator[Place]:
     """A place with its backend running. The folder is removed at the end."""
     cores = pick_cores()
     os.sched_setaffinity(0, {cores.load})
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
         port = free_port()
         if find("nginx") is None:
             raise BenchError("the backend is nginx, which is not installed (Debian: nginx-light)")
-        stack.enter_context(nginx(folder, "backend", "backend.conf", core=cores.load, port=port))
-        yield Place(folder, cores, Issuer(folder), port)
+        backend = stack.enter_context(nginx(folder, "backend", "backend.conf", core=cores.load, port=port))
+        yield Place(folder, cores, Issuer(folder), port, backend)
 
 
 @contextlib.contextmanager
 def nginx(folder: Path, name: str, template: str, *, core: int, port: int, **values: object) -> Iterator[Process]:
-    """An nginx with one worker, in the foreground."""
-    configuration = fill(template, folder / f"{name}.conf", folder=folder, name=name, port=port, **values)
-    command = ["nginx", "-e", "stderr", "-p", folder, "-c", configuration]
-    with started([find("nginx") or "nginx", *command[1:]], core=core, output=folder / f"{name}.log") as process:
+    """An nginx with one worker, in the foreground. It keeps our user: the folder is for nobody else."""
+    configuration = fill(template, folder / f"{name}.conf", folder=folder, name=name, port=port, user=getpass.getuser(), **values)
+    command = [find("nginx") or "nginx", "-e", "stderr", "-p", folder, "-c", configuration]
+    with started(command, core=core, output=folder / f"{name}.log") as process:
         wait_for(lambda: can_connect(port), process)
         yield process
 

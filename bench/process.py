@@ -57,6 +57,7 @@ class Process:
     """One started program, with the file its output goes to."""
 
     popen: subprocess.Popen[bytes]
+    program: str
     output: Path
 
     @property
@@ -72,7 +73,7 @@ class Process:
 
 @contextlib.contextmanager
 def started(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     *,
     core: int,
     output: Path,
@@ -93,7 +94,7 @@ def started(
             env=None if environment is None else dict(environment),
             preexec_fn=pin,
         )
-    process = Process(popen, output)
+    process = Process(popen, str(command[0]), output)
     try:
         yield process
     finally:
@@ -120,9 +121,9 @@ def wait_for(condition: Callable[[], bool], process: Process, *, within_s: float
     deadline = time.monotonic() + within_s
     while not condition():
         if not process.is_running():
-            raise BenchError(f"{process.popen.args[0]} ended before its first {what}:\n{process.last_words()}")
+            raise BenchError(f"{process.program} ended before its first {what}:\n{process.last_words()}")
         if time.monotonic() > deadline:
-            raise BenchError(f"{process.popen.args[0]}: no {what} within {within_s:.0f} s:\n{process.last_words()}")
+            raise BenchError(f"{process.program}: no {what} within {within_s:.0f} s:\n{process.last_words()}")
         time.sleep(0.02)
 
 
@@ -170,6 +171,13 @@ def cpu_seconds(pids: Sequence[int]) -> float:
         if (fields := _stat(pid)) is not None:
             ticks += sum(int(fields[i]) for i in (_USER_TICKS, _SYSTEM_TICKS, _CHILDREN_USER, _CHILDREN_SYSTEM))
     return ticks / _TICKS_PER_SECOND
+
+
+def machine_cpu_seconds() -> float:
+    """Time all processors of this machine were not idle, time stolen by its host included (proc(5), /proc/stat)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = fields
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / _TICKS_PER_SECOND
 
 
 def resident_bytes(pids: Sequence[int], field: str = "VmRSS") -> int:

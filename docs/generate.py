@@ -124,7 +124,7 @@ def _inner(described: dict[str, Any]) -> tuple[str, str]:
     for choice in described.get("anyOf", ()):
         if "$ref" in choice:
             return choice["$ref"].rsplit("/", 1)[1], ""
-    for members in (described.get("items"), described.get("additionalProperties")):
+    for members in (described.get("items"), *described.get("patternProperties", {}).values()):
         if isinstance(members, dict) and "$ref" in members:
             return members["$ref"].rsplit("/", 1)[1], ".*"
     return "", ""

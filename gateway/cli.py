@@ -76,7 +76,7 @@ def run(path: str, workers: int | None) -> None:
     _warn(loaded.warnings)
     from gateway import supervisor
 
-    sys.exit(supervisor.run(loaded, workers=workers) or 0)
+    sys.exit(supervisor.run(loaded, workers=workers))
 
 
 @main.command()
@@ -106,9 +106,10 @@ def check(path: str, as_json: bool) -> None:
         click.echo(json.dumps({"ok": True, "problems": [], "warnings": list(loaded.warnings), **counts}, indent=2))
         return
     _warn(loaded.warnings)
-    summary = ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items())
+    summary = ", ".join(_counted(count, name) for name, count in counts.items())
     click.echo(
-        f"{click.style('ok', fg='green')}: {path}: {summary}" + (f", {len(loaded.warnings)} warnings" if loaded.warnings else "")
+        f"{click.style('ok', fg='green')}: {path}: {summary}"
+        + (f", {_counted(len(loaded.warnings), 'warnings')}" if loaded.warnings else "")
     )
 
 
@@ -124,10 +125,12 @@ def explain(path: str, method: str, url: str, token: str | None, address: str, h
     """Tell which route a request takes, what is decided and why, and what the backend would see."""
     pairs = [_header(header) for header in headers]
     loaded = _load(path)
-    from gateway.enforce import explain as explaining
+    from dataclasses import asdict
 
-    lines = [str(line) for line in explaining.explain(loaded, method, url, token, address, pairs)]
-    click.echo(json.dumps({"lines": lines}, indent=2) if as_json else "\n".join(lines))
+    from gateway.explain import explain as explain_request
+
+    found = explain_request(loaded, method, url, token, address, pairs)
+    click.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(found.lines()))
 
 
 @main.command()
@@ -159,8 +162,7 @@ def revoke(path: str, as_json: bool, issuer: str | None, reason: str | None, und
         raise click.UsageError("--undo takes neither --issuer nor --reason")
     if not all(chosen.values()) or undo == "":
         raise click.UsageError("an empty name revokes nothing")
-    loaded = _load(path)
-    client = _client(loaded)
+    client = _client(_load(path))
     about = {name: value for name, value in (("issuer", issuer), ("reason", reason)) if value is not None}
     answer = client.undo(undo) if undo is not None else client.revoke({**chosen, **about})
     _refuse_unless(answer, 200, 201, 202)
@@ -168,7 +170,7 @@ def revoke(path: str, as_json: bool, issuer: str | None, reason: str | None, und
     what = (
         f"lifted {undo}" if undo else "revoked " + " ".join(f"{name.replace('_', '-')} {value}" for name, value in chosen.items())
     )
-    click.echo(answer.body.rstrip("\n") if as_json else "\n".join(_receipt_lines(what, receipt, loaded)))
+    click.echo(answer.body.rstrip("\n") if as_json else "\n".join(_receipt_lines(what, receipt)))
     if answer.status == 202 or not receipt.get("complete"):
         _complain("gateway: not every worker has confirmed yet; it is recorded, and those that are cut off stop by themselves")
         sys.exit(_FAILED)
@@ -236,7 +238,10 @@ async def _declare(loaded: "Loaded") -> bool:
 
     connection = connect(loaded.config.store.url)
     try:
-        return bool(await RevocationLog(connection, Clock(), loaded.config.store.max_staleness).declare())
+        log = RevocationLog(connection, Clock(), loaded.config.store.max_staleness)
+        was_declared = await log.is_declared()
+        await log.declare()
+        return not was_declared
     finally:
         await connection.aclose()
 
@@ -265,7 +270,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _receipt_lines(what: str, receipt: dict[str, Any], loaded: "Loaded") -> list[str]:
+def _receipt_lines(what: str, receipt: dict[str, Any]) -> list[str]:
     workers, enforced, fenced = (receipt.get(name, 0) for name in ("workers", "enforced_by", "fenced"))
     lines = [
         what,
@@ -274,9 +279,9 @@ def _receipt_lines(what: str, receipt: dict[str, Any], loaded: "Loaded") -> list
         f"  durable   {'yes' if receipt.get('durable') else 'no: the store may forget it in a crash'}",
         f"  took      {receipt.get('took_ms')} ms",
     ]
-    open_routes = [route.name for route in loaded.config.routes if route.on_outage != "deny" and route.access != "public"]
-    if fenced and open_routes:
-        lines.append(f"  but       {', '.join(open_routes)} go on in a stopped worker (on_outage)")
+    uncovered = receipt.get("not_fenced_routes")
+    if fenced and uncovered:
+        lines.append(f"  but       {', '.join(map(_word, uncovered))} go on in a stopped worker (on_outage)")
     return lines
 
 
@@ -299,6 +304,10 @@ def _one_line(member: Any) -> str:
 
 def _word(value: Any) -> str:
     return value if isinstance(value, str) and value.isprintable() else json.dumps(value)
+
+
+def _counted(count: int, plural: str) -> str:
+    return f"{count} {plural if count != 1 else plural[:-1]}"
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

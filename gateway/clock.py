@@ -9,6 +9,8 @@ Three times exist here, and mixing them up lets a revoked token in:
 """
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 _BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -17,11 +19,13 @@ _BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class Clock:
     """Wall and boot time of one process. `store_offset_s` is the store's wall clock minus ours, set by the follower."""
 
-    __slots__ = ("_latest", "store_offset_s")
+    __slots__ = ("_latest", "boot", "store_offset_s")
 
     def __init__(self) -> None:
         self._latest = 0.0
         self.store_offset_s = 0.0
+        #: Seconds since boot, suspension included. An attribute and not a method: it is read three times per request.
+        self.boot: Callable[[], float] = partial(time.clock_gettime, _BOOTTIME)
 
     def wall(self) -> float:
         """Seconds since 1970, never less than what was answered before."""
@@ -30,7 +34,3 @@ class Clock:
             self._latest = now
             return now
         return self._latest
-
-    def boot(self) -> float:
-        """Seconds since boot, suspension included."""
-        return time.clock_gettime(_BOOTTIME)

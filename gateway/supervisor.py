@@ -8,21 +8,21 @@
 It never touches a client's request: when it hangs, requests are served on, and when it dies, everything dies with it
 (the kernel sees to that, `boot.end_with_supervisor`), so there is never a gateway that nobody watches.
 
-Owns the listeners, the cells, the child processes, its own connection to the store. What a worker does is in `worker.py`, the
-life of one process in `child.py`, readiness in `admin/health.py`. This file is the loop, the start and the end.
+Owns the listeners, the cells and the child processes. What a worker does is in `worker.py`, the life of one process in
+`child.py`, the store in `storekeeper.py`, readiness in `admin/health.py`. This file is the loop, the start, the end.
 """
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from contextlib import suppress
+from typing import Any, Final
 
 import uvloop
-from redis.asyncio import Redis
 
 from gateway.admin.app import Admin, AdminListener
 from gateway.admin.health import Readiness, StoreStatus, WorkerStatus
@@ -30,11 +30,8 @@ from gateway.boot import Boot
 from gateway.child import Child
 from gateway.clock import Clock
 from gateway.config.load import Loaded
-from gateway.errors import GatewayError, StoreError
 from gateway.listeners import CannotListen, Listeners
-from gateway.revocation.log import RevocationLog
-from gateway.store.client import connect
-from gateway.store.embedded import EmbeddedServer
+from gateway.storekeeper import Storekeeper
 from gateway.telemetry.exposition import Exposition, SupervisorFacts
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog, configure
@@ -43,7 +40,6 @@ from gateway.telemetry.reading import read_worker, upstreams_up
 from gateway.telemetry.slots import Cells
 
 TICK_S: Final = 0.1
-STORE_CHECK_S: Final = 0.5
 BEYOND_DRAIN_S: Final = 2.0
 FAREWELL_S: Final = 2.0
 BLIND_AFTER_S: Final = 2.0
@@ -53,17 +49,15 @@ logger: Final = logging.getLogger("gateway.supervisor")
 
 
 def run(loaded: Loaded, workers: int | None = None, announce: Callable[[str], None] | None = None) -> int:
-    """Serve until told to stop; the exit code. `announce` gets one line when every worker accepts connections."""
+    """Serve until told to stop; the exit code. `announce` gets one line when every worker accepts connections.
+
+    Raises ConfigurationError or another GatewayError when it cannot start.
+    """
     config = loaded.config
     lines = LineWriter(sys.stderr.fileno(), on_drop=lambda count: None)
     configure(config.log.level, config.log.format, "supervisor", lines)
     try:
-        for warning in loaded.warnings:
-            logger.warning("%s", warning)
         return uvloop.run(Supervisor(loaded, workers, announce=announce or logger.info).run())
-    except GatewayError as error:
-        logger.error("%s", error)
-        return 1
     finally:
         lines.close()
 
@@ -95,7 +89,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners = Listeners(())
-        self._store: _Store | None = None
+        self._store: Storekeeper | None = None
         self._admin: AdminListener | None = None
 
     async def run(self) -> int:
@@ -117,7 +111,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._listeners = Listeners.open(self._config.listen)
-        self._store = await _Store.open(self._config, self._clock, self._metrics)
+        self._store = await Storekeeper.open(self._config, self._clock, self._metrics.store_command)
         await self._open_admin(self._store)
         self._do(self._store.watch())
         for index in range(self._count):
@@ -173,7 +167,7 @@ class Supervisor:
             if child.is_running:
                 logger.warning("Worker %d (process %d) did not finish in time and is killed", child.index, child.pid)
                 child.signal(signal.SIGKILL)
-        while self._reap_all():
+        while self._reap_all():  # noqa: ASYNC110 - what was killed is gone within milliseconds
             await asyncio.sleep(TICK_S / 10)
 
     def _reap_all(self) -> bool:
@@ -183,10 +177,11 @@ class Supervisor:
             child.reap(now)
         return any(child.is_running for child in self._children)
 
-    async def _say_goodbye(self, store: "_Store") -> None:
+    async def _say_goodbye(self, store: Storekeeper) -> None:
         """The removals of the last workers may be under way still; an orderly end waits a moment for them."""
-        removals = [store.remove(child.incarnation) for child in self._children]
-        await asyncio.wait(map(asyncio.ensure_future, removals), timeout=FAREWELL_S) if removals else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await asyncio.gather(*(store.remove(child.incarnation) for child in self._children if child.started_at))
 
     def _child(self, index: int, store_url: str) -> Child:
         boot = Boot(
@@ -215,7 +210,7 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _open_admin(self, store: "_Store") -> None:
+    async def _open_admin(self, store: Storekeeper) -> None:
         config = self._config
         max_staleness = config.store.max_staleness
         exposition = Exposition(self._layout, self._cells, max_staleness, self._facts, self._clock.boot)

@@ -196,7 +196,7 @@ class Worker:
         while True:
             self._metrics.heartbeat(self._clock.boot())
             state = self._view.state.value
-            self._metrics.replica(state, self._view.proven_at, len(self._view), follower.position, self._clock.store_offset_s)
+            self._metrics.replica(state, self._view.proven_at, len(self._view), follower.statistics.position, self._clock.store_offset_s)
             await asyncio.sleep(HEARTBEAT_S)
 
 

@@ -27,8 +27,16 @@ LoadFunction: TypeAlias = Callable[[Place, Options], Report]
 
 def all_loads() -> dict[str, LoadFunction]:
     """By the name they have on the command line."""
-    from bench.loads import requests
+    from bench.loads import bodies, cut, enforcement, idle, requests, splice, spread, start, tls
 
     return {
         "requests": requests.measure,
+        "idle": idle.measure,
+        "bodies": bodies.measure,
+        "spread": spread.measure,
+        "enforcement": enforcement.measure,
+        "cut": cut.measure,
+        "tls": tls.measure,
+        "splice": splice.measure,
+        "start": start.measure,
     }

@@ -8,8 +8,10 @@ backend on the other core were the limit. The table shows how busy the core was,
 """
 
 import dataclasses
+import os
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,12 +20,13 @@ from bench.budgets import Verdict, at_least, at_most
 from bench.client import Connection
 from bench.loads import Options
 from bench.place import Place, Running
-from bench.process import BenchError, cpu_seconds, tree
+from bench.process import BenchError, cpu_seconds, machine_cpu_seconds, tree
 from bench.report import Report
 from bench.systems import System, all_systems
 
 _WARM_UP_S = 1.0
 _OURS = "gateway"
+_DISTURBED_PERCENT = 8.0
 _CPU_BUDGET_US = 22.0
 _COLUMNS = (
     "system",
@@ -40,12 +43,14 @@ _PEER_BUDGETS = {"envoy-jwt": 1.8, "nginx-lua-redis": 1.6, "nginx": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One system in one round, or the medians of all its rounds."""
+    """One system in one round, or the medians of all its rounds. `others_percent`: of one core, used by programs that
+    are no part of the measurement, and by the machine's host."""
 
     requests_per_second: float
     cpu_us: float
     p50_ms: float
     p99_ms: float
+    others_percent: float
 
     @property
     def core_percent(self) -> float:
@@ -62,25 +67,36 @@ def measure(place: Place, options: Options) -> Report:
     for number in range(options.rounds):
         for system in systems if number % 2 == 0 else reversed(systems):
             with system.start(place) as running:
-                figures = measure_one(running, options)
+                figures = measure_one(place, running, options)
             rounds[system.name].append(figures)
             _say(f"round {number + 1}: {system.name}: {figures.requests_per_second:.0f}/s, {figures.cpu_us:.1f} µs")
     return _report(systems, rounds, skipped, options)
 
 
-def measure_one(running: Running, options: Options, *, scheme: str = "http") -> Figures:
+def measure_one(place: Place, running: Running, options: Options, *, scheme: str = "http") -> Figures:
     """Warm up, then one run of wrk with the CPU time of the whole tree before and after."""
     if scheme == "http":
         check(running)
     wrk.run(running.port, running.token, seconds=_WARM_UP_S, connections=options.connections, scheme=scheme)
-    processes = tree(*running.roots)
-    before = cpu_seconds(processes)
+    before, everything_before, start = cpu_seconds(tree(*running.roots)), _known_and_all(place, running), time.perf_counter()
     load = wrk.run(running.port, running.token, seconds=options.seconds, connections=options.connections, scheme=scheme)
     used = cpu_seconds(tree(*running.roots)) - before
+    others = _others_percent(everything_before, _known_and_all(place, running), time.perf_counter() - start)
     refused = load.requests if running.expected_status >= 400 else 0
     if load.refused != refused or load.broken:
         raise BenchError(f"{load.refused} of {load.requests} requests refused, {load.broken} broken")
-    return Figures(load.rate, used / load.requests * 1e6, load.p50_ms, load.p99_ms)
+    return Figures(load.rate, used / load.requests * 1e6, load.p50_ms, load.p99_ms, others)
+
+
+def _known_and_all(place: Place, running: Running) -> tuple[float, float]:
+    """CPU time of everything we started, and of the whole machine."""
+    own = sum(os.times()[:4])
+    return own + cpu_seconds(tree(*running.roots)) + cpu_seconds(tree(place.backend.pid)), machine_cpu_seconds()
+
+
+def _others_percent(before: tuple[float, float], after: tuple[float, float], duration_s: float) -> float:
+    known, everything = after[0] - before[0], after[1] - before[1]
+    return max(0.0, everything - known) / duration_s * 100
 
 
 def check(running: Running) -> None:
@@ -115,7 +131,7 @@ def _report(systems: Sequence[System], rounds: dict[str, list[Figures]], skipped
         ),
         rows=tuple(rows),
         verdicts=tuple(_verdicts(medians)),
-        notes=tuple(f"skipped: {name}: {reason}" for name, reason in skipped.items()),
+        notes=(*(f"skipped: {name}: {reason}" for name, reason in skipped.items()), *_disturbances(rounds)),
         values={
             "connections": options.connections,
             "seconds": options.seconds,
@@ -124,6 +140,16 @@ def _report(systems: Sequence[System], rounds: dict[str, list[Figures]], skipped
             "skipped": skipped,
         },
     )
+
+
+def _disturbances(rounds: dict[str, list[Figures]]) -> list[str]:
+    """A line for each measurement during which others took more than a little of the machine."""
+    return [
+        f"disturbed: {name}, round {number}: others used {figures.others_percent:.0f} % of a core"
+        for name, all_of in rounds.items()
+        for number, figures in enumerate(all_of, 1)
+        if figures.others_percent > _DISTURBED_PERCENT
+    ]
 
 
 def _row(system: System, figures: Figures, ours: Figures | None) -> tuple[str, ...]:

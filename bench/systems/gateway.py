@@ -6,8 +6,10 @@ so that CPU per request compares with one worker's.
 
 import contextlib
 import functools
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from bench.client import Connection
@@ -32,15 +34,12 @@ class Gateway:
     admin_port: int
     process: Process
     token: Token
+    configuration: Path
+    ready_after_s: float
 
     def processes(self) -> list[int]:
         """Supervisor, workers, store."""
         return tree(self.process.pid)
-
-    def revoke(self, what: Mapping[str, str]) -> tuple[int, Any]:
-        """One call of the admin API: its status and the receipt."""
-        with Connection(self.admin_port) as admin:
-            return admin.request_json("POST", "/v1/revocations", ADMIN_TOKEN, what)
 
     def connection_to_each_worker(self, workers: int, attempts: int = 200) -> list[Connection]:
         """One connection per worker: the kernel spreads them, we keep the first that each worker got."""
@@ -59,8 +58,8 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def ready(place: Place, *, workers: int = 1, backend_port: int | None = None, tls: str = WITHOUT_TLS) -> Iterator[Gateway]:
-    """Start it and wait for `/readyz`."""
+def ready(place: Place, *, workers: int = 1, other_port: int | None = None, tls: str = WITHOUT_TLS) -> Iterator[Gateway]:
+    """Start it and wait for `/readyz`. `/other/` goes to a further backend, everything else to the usual one."""
     port, admin_port, folder = free_port(), free_port(), place.new_folder("gateway")
     configuration = fill(
         "gateway.yaml",
@@ -73,12 +72,19 @@ def ready(place: Place, *, workers: int = 1, backend_port: int | None = None, tl
         issuer=ISSUER,
         audience=AUDIENCE,
         key_set=place.issuer.key_set_path,
-        backend_port=backend_port or place.backend_port,
+        backend_port=place.backend_port,
+        other_port=other_port or place.backend_port,
     )
     command = [find("gateway") or "", "run", "-c", configuration]
+    began = time.perf_counter()
     with started(command, core=place.cores.system, output=folder / "log", environment=clean_environment()) as process:
         wait_for(lambda: is_ready(admin_port), process, what="readiness")
-        yield Gateway(port, admin_port, process, place.issuer.mint())
+        yield Gateway(port, admin_port, process, place.issuer.mint(), configuration, time.perf_counter() - began)
+
+
+def revoke(admin: Connection, what: Mapping[str, str]) -> tuple[int, Any]:
+    """One revocation through the admin API: its status and the receipt."""
+    return admin.request_json("POST", "/v1/revocations", ADMIN_TOKEN, what)
 
 
 def is_ready(admin_port: int) -> bool:
@@ -99,7 +105,8 @@ def _letting_through(place: Place, *, workers: int = 1) -> Iterator[Running]:
 @contextlib.contextmanager
 def _refusing(place: Place) -> Iterator[Running]:
     with ready(place) as gateway:
-        status, receipt = gateway.revoke({"token_id": gateway.token.token_id, "issuer": ISSUER})
+        with Connection(gateway.admin_port) as admin:
+            status, receipt = revoke(admin, {"token_id": gateway.token.token_id, "issuer": ISSUER})
         if status != 201:
             raise BenchError(f"the revocation was answered {status}: {receipt}")
         yield Running(gateway.port, gateway.process, gateway.token.text, expected_status=401)

@@ -27,12 +27,13 @@ from aiohttp.streams import StreamReader
 from gateway.admin import guard, health
 from gateway.admin.answers import Problem, bytes_answer, json_answer, text_answer
 from gateway.admin.openapi import document
-from gateway.admin.revocations import LARGEST_BODY, no_such_revocation, read_id, read_revocation, receipt_document
+from gateway.admin.revocations import LARGEST_BODY, no_such_revocation, read_id, read_revocation
 from gateway.admin.status import status_document
 from gateway.config.address import Address
 from gateway.config.schema import Config
-from gateway.errors import StoreError
-from gateway.revocation.log import NoSuchRevocation, Receipt, RevocationLog
+from gateway.errors import StoreError, StoreLost
+from gateway.revocation.log import RevocationLog, RevocationRefused
+from gateway.revocation.receipt import Receipt
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
@@ -76,7 +77,6 @@ class Admin:
         self._security = security
         self._names = guard.allowed_names(config.admin.listen, config.admin.allowed_hosts)
         self._issuers = frozenset(issuer.issuer for issuer in config.issuers)
-        self._not_fenced = tuple(route.name for route in config.routes if route.on_outage != "deny")
         self.endpoints: dict[str, dict[str, Endpoint]] = {
             "/metrics": {"GET": self._get_metrics},
             "/livez": {"GET": self._get_livez},
@@ -99,7 +99,7 @@ class Admin:
             return problem.answer()
         except StoreError as error:
             logger.warning("The store did not answer the admin API: %s", error)
-            return store_problem().answer()
+            return store_problem(error).answer()
         except (web.HTTPException, ConnectionError):
             return Problem(400, "The request cannot be read").answer()
         except Exception:
@@ -161,9 +161,10 @@ class Admin:
 
     async def _get_status(self, call: Call) -> web.StreamResponse:
         try:
-            store = await self._log.status()
+            register = await self._log.members()
+            store = {"epoch": register.epoch or None, "head": register.head, "members": len(register.members)}
         except StoreError:
-            store = {}
+            store = {"epoch": None, "head": None, "members": None}
         return json_answer(status_document(self._overview, store, self._config_path))
 
     async def _post_revocation(self, call: Call) -> web.StreamResponse:
@@ -177,15 +178,18 @@ class Admin:
             self._issuers,
             SOURCE,
         )
-        receipt = await self._log.revoke(revocation)
+        try:
+            receipt = await self._log.revoke(revocation)
+        except RevocationRefused as error:
+            raise Problem(422, "The revocation is not valid", str(error)) from None
         return self._told(call, receipt, revocation.kind.value, revocation.name, 201)
 
     async def _delete_revocation(self, call: Call) -> web.StreamResponse:
         name = read_id(call.name)
         try:
             receipt = await self._log.undo(name)
-        except NoSuchRevocation:
-            raise no_such_revocation() from None
+        except RevocationRefused as error:
+            raise no_such_revocation(str(error)) from None
         return self._told(call, receipt, "lift", name, 200)
 
     def _told(self, call: Call, receipt: Receipt, kind: str, subject: str, status: int) -> web.StreamResponse:
@@ -198,7 +202,7 @@ class Admin:
             receipt=receipt.id,
             is_complete=receipt.complete,
         )
-        return json_answer(receipt_document(receipt, self._not_fenced), status if receipt.complete else 202)
+        return json_answer(receipt.as_json(), status if receipt.complete else 202)
 
 
 Endpoint = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -206,14 +210,14 @@ Endpoint = Callable[[Call], Awaitable[web.StreamResponse]]
 _NAMED: Final = re.compile(r"(?P<collection>/v1/revocations/)(?P<name>[^/]+)")
 
 
-def store_problem() -> Problem:
-    """503 that does not pretend: an append whose answer was lost may have happened."""
+def store_problem(error: StoreError) -> Problem:
+    """503 that does not pretend: an append whose answer was lost may have happened; a lost store refused it."""
+    if isinstance(error, StoreLost):
+        detail = f"Nothing was recorded: {error}."
+    else:
+        detail = "The result is unknown: the revocation may or may not have been recorded. Repeat it; repeating is safe."
     return Problem(
-        503,
-        "The store did not answer",
-        "The result is unknown: the revocation may or may not have been recorded. Repeat it; repeating is safe.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
-        reason="store-unavailable",
+        503, "The store did not answer", detail, headers={"Retry-After": str(RETRY_AFTER_S)}, reason="store-unavailable"
     )
 
 

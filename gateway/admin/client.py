@@ -38,10 +38,14 @@ class Answer:
         return parsed if isinstance(parsed, dict) else {}
 
     def explanation(self) -> str:
-        """What a refusal says, for people: the title and detail of a problem+json, else the status."""
+        """What a refusal says, for people: title, detail and fields of a problem+json, else the status."""
         problem = self.data()
         said = [str(problem[name]) for name in ("title", "detail") if problem.get(name)]
-        return f"{self.status}: {'; '.join(said)}" if said else f"status {self.status}"
+        fields = problem.get("errors")
+        if isinstance(fields, dict):
+            said += [f"{name} {wrong}" for name, wrong in fields.items()]
+        text = f"{self.status}: {'; '.join(said)}" if said else f"status {self.status}"
+        return "".join(character if character.isprintable() else "?" for character in text)
 
 
 @dataclass(frozen=True, slots=True)

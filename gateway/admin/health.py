@@ -65,7 +65,7 @@ class Readiness:
 
     def judge(self, workers: Sequence[bool]) -> bool:
         """Take the workers' readiness; must be told of every change, so it is called at each turn of the supervisor."""
-        self.is_ready = all(workers) or (self.is_ready and any(workers))
+        self.is_ready = any(workers) and (self.is_ready or all(workers))  # nobody is not everybody
         return self.is_ready
 
 

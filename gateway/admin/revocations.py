@@ -1,4 +1,4 @@
-"""`POST /v1/revocations` and its undoing: from a JSON body to a `Revocation`, from a receipt to JSON.
+"""What `POST /v1/revocations` and its undoing are asked for: from a JSON body to a `Revocation`.
 
 Everything wrong with a body is told at once, by field. Nothing unknown is accepted: a misspelt `sesion` beside a `user` would
 otherwise revoke more than was meant, or less.
@@ -6,12 +6,10 @@ otherwise revoke more than was meant, or less.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 from gateway.admin.answers import Problem
 from gateway.revocation.entry import Kind, Revocation
-from gateway.revocation.log import Receipt
 from gateway.tokens.strict_json import NotStrictJSON, loads_object
 
 LARGEST_BODY: Final = 16 * 1024
@@ -19,7 +17,7 @@ LONGEST_TEXT: Final = 512
 
 SUBJECTS: Final = {"token_id": Kind.TOKEN, "session": Kind.SESSION, "user": Kind.USER, "key": Kind.KEY}
 _FURTHER: Final = ("issuer", "reason")
-_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def read_revocation(
@@ -43,19 +41,8 @@ def read_id(text: str) -> str:
     return text
 
 
-def no_such_revocation() -> Problem:
-    return Problem(404, "There is no such revocation", "It never was, has expired, or was undone before.")
-
-
-def receipt_document(receipt: Receipt, not_fenced: Sequence[str]) -> dict[str, Any]:
-    """The receipt as it is told [W3]: its own fields, and the routes on which `fenced` promises nothing.
-
-    A route with `on_outage: stale` or `allow` goes on serving on a worker that lost the log.
-    """
-    document = {field.name: getattr(receipt, field.name) for field in fields(receipt)}
-    if not_fenced:
-        document["not_fenced_routes"] = list(not_fenced)
-    return document
+def no_such_revocation(why: str = "it never was, has expired, or was undone before") -> Problem:
+    return Problem(404, "There is no such revocation", why)
 
 
 def _refuse_media_type(content_types: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from gateway.admin.health import Overview, WorkerStatus
 
 
 def status_document(overview: Overview, store: dict[str, Any], config_path: str) -> dict[str, Any]:
-    """The document. `store` holds what the log itself told: epoch, head position, durability, members."""
+    """The document. `store` holds what the log itself told: epoch, head position, members."""
     workers = overview.workers()
     return {
         "version": __version__,

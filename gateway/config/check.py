@@ -223,12 +223,12 @@ def _access(draft: Draft, route: RouteConfig, here: Location) -> Iterator[Proble
             yield Refused(
                 (*here, "groups"), "cannot be asked of a public route, which asks for no token", "make it access: required"
             )
-        if route.token_use == "once":  # noqa: S105
+        if route.token_use == "once":
             yield Refused(
                 (*here, "token_use"), "a public route asks for no token, so none can be used once", "make it access: required"
             )
         return
-    if route.token_use == "once" and route.on_outage != "deny":  # noqa: S105
+    if route.token_use == "once" and route.on_outage != "deny":
         # T5: whether a token was used before is known to the store alone.
         yield Refused((*here, "on_outage"), "must be deny where token_use is once: without the store nobody knows what was used")
     if route.on_outage == "allow":

@@ -68,6 +68,8 @@ def _writable(described: Any) -> Any:
     plain = {key: value for key, value in described.items() if not key.startswith(_OURS)}
     if plain.get("type") == "integer":
         plain.update({bound[len(_OURS) :]: described[bound] for bound in ("x-minimum", "x-maximum") if bound in described})
+    if "patternProperties" in plain:
+        plain = {key: value for key, value in plain.items() if key != "propertyNames"} | {"additionalProperties": False}
     if "items" in plain:
         plain["items"] = _writable(plain["items"])
     if "anyOf" in plain:

@@ -18,6 +18,9 @@ from gateway.revocation.entry import Kind
 from gateway.revocation.state import State
 from gateway.routes.route import Access, OnOutage, Route
 
+# A global is five times as fast as an attribute of an Enum on Python 3.11, and these are asked for every request.
+_PUBLIC, _OPTIONAL, _LIVE = Access.PUBLIC, Access.OPTIONAL, State.LIVE
+
 ANYONE = Allow()
 NO_TOKEN = Deny(Reason.NO_TOKEN)
 MALFORMED = Deny(Reason.MALFORMED_TOKEN, "the Authorization field does not hold one bearer token")
@@ -31,14 +34,14 @@ def decide(
     `now` is wall time in seconds since 1970, `boot` the time since boot with suspension: the age of the replica's proof is
     computed here, at each request, and not taken from a timer's flag [L3]. `is_claimed`: the one-time use was just claimed.
     """
-    if route.access is Access.PUBLIC:
+    if route.access is _PUBLIC:
         return ANYONE
     try:
         credential = bearer(authorization)
     except MalformedCredential:
         return MALFORMED
     if credential is None:
-        return ANYONE if route.access is Access.OPTIONAL else NO_TOKEN
+        return ANYONE if route.access is _OPTIONAL else NO_TOKEN
 
     token = known.tokens.get(credential)
     if token is None:
@@ -71,7 +74,7 @@ def judge(token: Verified, route: Route, known: Known, now: float, boot: float, 
     if route.groups and route.groups.isdisjoint(token.groups):
         return Deny(Reason.FORBIDDEN, "", token)
     age = boot - view.proven_at
-    is_fresh = view.state is State.LIVE and age <= known.max_staleness_s
+    is_fresh = view.state is _LIVE and age <= known.max_staleness_s
     if not is_fresh and not may_be_stale(route, known, age):
         return Deny(Reason.STORE_UNAVAILABLE, "", token)
     if route.is_once and not is_claimed:

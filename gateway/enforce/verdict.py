@@ -1,19 +1,10 @@
 """What a decision can say. Four answers, no more; `proxy/exchange.py` does what they say."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 from gateway.enforce.verified import Verified
 from gateway.reasons import Reason
 from gateway.revocation.entry import Kind
-
-
-class Decision(IntEnum):
-    """The label `decision` of `gateway_decisions_total`; the numbers are offsets into the metric cells."""
-
-    ALLOW = 0
-    DENY = 1
-    ALLOW_STALE = 2
 
 
 @dataclass(frozen=True, slots=True)

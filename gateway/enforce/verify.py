@@ -118,7 +118,7 @@ def _authenticate(token: bytes, issuers: Mapping[str, Issuer]) -> Verified | Ref
         return Refused(Reason.WRONG_AUDIENCE, "none of the audiences is ours", name, header.kid)
 
     return Verified(
-        issuer=name,
+        issuer=issuer.name,  # the one string of the configuration, not one per token
         subject=mapped_user if subject is None else subject,
         user=issuer.user_prefix + mapped_user,
         groups=groups,

@@ -10,7 +10,7 @@ socket is not read. An exchange that ends the connection leaves what follows unr
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from gateway.errors import ClientError, ClientGone, TooLarge
 from gateway.proxy.exchange import exchange, refuse_head
@@ -39,6 +39,15 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+# A global is five times as fast as an attribute of an Enum on Python 3.11, and these are asked for at every event.
+_HEAD: Final = Phase.HEAD
+_EXCHANGE: Final = Phase.EXCHANGE
+_BODY: Final = Phase.BODY
+_TUNNEL: Final = Phase.TUNNEL
+_LINGER: Final = Phase.LINGER
+_CLOSED: Final = Phase.CLOSED
+
+
 class ClientConnection(asyncio.Protocol):
     """One accepted connection."""
 
@@ -57,6 +66,7 @@ class ClientConnection(asyncio.Protocol):
         "is_persistent",
         "is_trusted",
         "peer",
+        "peer_bytes",
         "phase",
         "transport",
         "tunnel",
@@ -73,8 +83,9 @@ class ClientConnection(asyncio.Protocol):
         self._is_blocked = False  # the client does not read what was written already
         self._is_running = False  # guards against nested runs of `_run`
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set by connection_made
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self.peer = ""
+        self.peer_bytes = b""
         self.is_trusted = False
         self.deadline = 0.0  # loop time; 0: none
 
@@ -94,6 +105,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         plane = self._plane
         self.peer, self.is_trusted = plane.trusted.judge(peer_address(transport))
+        self.peer_bytes = self.peer.encode()
         plane.clients.add(self)
         plane.report.metrics.client_connections(+1)
         self.deadline = plane.tick_time + plane.timeouts.head
@@ -102,36 +114,36 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase is Phase.HEAD:
+        if phase is _HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             if self._is_blocked and len(self._buffer) > PIPELINE_LIMIT_BYTES:
                 self.pause_reading()
             self._run()
-        elif phase is Phase.BODY:
+        elif phase is _BODY:
             self._body_received(data)
-        elif phase is Phase.TUNNEL:
+        elif phase is _TUNNEL:
             assert self.tunnel is not None
             self.tunnel.from_client(data)
-        elif phase is Phase.EXCHANGE:
+        elif phase is _EXCHANGE:
             self._buffer += data
             if len(self._buffer) > PIPELINE_LIMIT_BYTES:
                 self.pause_reading()
 
     def eof_received(self) -> bool:
         """The client will send no more. Half-closed clients are served only inside a tunnel; anybody else has gone."""
-        if self.phase is Phase.TUNNEL:
+        if self.phase is _TUNNEL:
             assert self.tunnel is not None
             return self.tunnel.client_eof()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        was, self.phase = self.phase, Phase.CLOSED
+        was, self.phase = self.phase, _CLOSED
         self.deadline = 0.0
         plane = self._plane
         plane.clients.discard(self)
         plane.dismiss(self)
         plane.report.metrics.client_connections(-1)
-        if was is Phase.TUNNEL and self.tunnel is not None:
+        if was is _TUNNEL and self.tunnel is not None:
             self.tunnel.end()
         self._stepper.throw(ClientGone("the client closed the connection"))
 
@@ -144,7 +156,7 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_blocked = False
-        self.deadline = self._plane.tick_time + self._plane.timeouts.keep_alive if self.phase is Phase.HEAD else 0.0
+        self.deadline = self._plane.tick_time + self._plane.timeouts.keep_alive if self.phase is _HEAD else 0.0
         if self.upstream is not None:
             self.upstream.resume_reading()
         self._run()
@@ -152,7 +164,7 @@ class ClientConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """Called by the sweeper: too slow with a head or a body, idle for too long, not reading, or done lingering."""
         self.deadline = 0.0
-        if self.phase is Phase.TUNNEL and self.tunnel is not None:
+        if self.phase is _TUNNEL and self.tunnel is not None:
             self.tunnel.end()
         else:
             self.transport.abort()
@@ -163,14 +175,14 @@ class ClientConnection(asyncio.Protocol):
         if self._is_reading and not self.transport.is_closing():
             self._is_reading = False
             self.transport.pause_reading()
-            if self.phase is Phase.BODY:
+            if self.phase is _BODY:
                 self.deadline = 0.0  # it is the upstream that does not read
 
     def resume_reading(self) -> None:
         if not self._is_reading and not self.transport.is_closing():
             self._is_reading = True
             self.transport.resume_reading()
-            if self.phase is Phase.BODY:
+            if self.phase is _BODY:
                 self.deadline = self._plane.tick_time + self._plane.timeouts.body
 
     def client_address(self, head: RequestHead) -> str:
@@ -184,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
         self.upstream = upstream
         self._decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
         self._body_bytes = 0
-        self.phase = Phase.BODY
+        self.phase = _BODY
         self.deadline = self._plane.tick_time + self._plane.timeouts.body
         data, self._buffer = self._buffer, b""
         if data:
@@ -194,13 +206,13 @@ class ClientConnection(asyncio.Protocol):
     @property
     def is_sending_body(self) -> bool:
         """The client is in the middle of a body that was to be forwarded."""
-        return self.phase is Phase.BODY
+        return self.phase is _BODY
 
     def start_tunnel(self, tunnel: "Tunnel", upstream: "UpstreamConnection") -> None:
         """From here on bytes belong to the tunnel, beginning with what came too early."""
         self.tunnel = tunnel
         self.upstream = upstream
-        self.phase = Phase.TUNNEL
+        self.phase = _TUNNEL
         self.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
         data, self._buffer = self._buffer, b""
         if data:
@@ -228,7 +240,7 @@ class ClientConnection(asyncio.Protocol):
         """The last answer is written. Close when the client has it; at once would reset it away (RFC 9112 §9.6)."""
         if self.transport.is_closing():
             return
-        self.phase = Phase.LINGER
+        self.phase = _LINGER
         self._buffer = b""
         self.deadline = self._plane.tick_time + LINGER_S
         self.resume_reading()
@@ -244,9 +256,9 @@ class ClientConnection(asyncio.Protocol):
     def drain(self) -> None:
         """The worker stops: idle connections close, others after their exchange."""
         self.is_persistent = False
-        if self.phase is Phase.HEAD and not self._buffer:
+        if self.phase is _HEAD and not self._buffer:
             self.transport.close()
-        elif self.phase is Phase.TUNNEL and self.tunnel is not None:
+        elif self.phase is _TUNNEL and self.tunnel is not None:
             self.tunnel.cut("drain")
 
     # Inside.
@@ -257,11 +269,11 @@ class ClientConnection(asyncio.Protocol):
             return
         self._is_running = True
         try:
-            while self.phase is Phase.HEAD and self._buffer and not self._is_blocked:
+            while self.phase is _HEAD and self._buffer and not self._is_blocked:
                 head = self._next_head()
                 if head is None:
                     break
-                self.phase = Phase.EXCHANGE
+                self.phase = _EXCHANGE
                 self.deadline = 0.0
                 self.is_persistent = head.is_persistent and not self._plane.is_draining
                 if not self._stepper.start(exchange(self, head, self._plane)):
@@ -304,12 +316,12 @@ class ClientConnection(asyncio.Protocol):
     def _after_exchange(self) -> None:
         self.upstream = None
         self._decoder = None
-        if self.phase in (Phase.CLOSED, Phase.LINGER):
+        if self.phase in (_CLOSED, _LINGER):
             return
         if not self.is_persistent or self.transport.is_closing():
             self.linger()
             return
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         if not self._is_blocked:
             self.deadline = self._plane.tick_time + self._plane.timeouts.keep_alive
         self.resume_reading()
@@ -332,7 +344,7 @@ class ClientConnection(asyncio.Protocol):
         if pieces:
             upstream.send_body(pieces)
         if decoder.is_done:
-            self.phase = Phase.EXCHANGE
+            self.phase = _EXCHANGE
             self.deadline = 0.0
 
     def _refuse_long_body(self, pieces: list[bytes]) -> None:

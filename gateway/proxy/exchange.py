@@ -46,7 +46,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     """Serve one request. Ends when its answer, or its tunnel, is over; never raises."""
     clock = plane.clock
     request_id = head.request_id or new_request_id()
-    record = Record(head.method, head.path, request_id, client.client_address(head), clock.boot())
+    now, boot = clock.wall(), clock.boot()  # read again after every wait, so as good as read at each decision
+    record = Record(head.method, head.path, request_id, client.client_address(head), now, boot)
     upstream: UpstreamConnection | None = None
     is_clean = True
     is_claimed = is_repeated = False
@@ -57,7 +58,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         refuse_announced_body(head, plane)
         pool = plane.pools[route.upstream]
         while True:
-            verdict = decide(head.authorization, route, plane.known, clock.wall(), clock.boot(), is_claimed=is_claimed)
+            verdict = decide(head.authorization, route, plane.known, now, boot, is_claimed=is_claimed)
             record.verdict = verdict
             if type(verdict) is Deny:
                 if verdict.reason is Reason.UNKNOWN_KEY and verdict.issuer is not None:
@@ -68,17 +69,28 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                 if not is_claimed:
                     record.verdict = Deny(Reason.REPLAYED_TOKEN, token=verdict.token)
                     return refuse(client, head, record, Reason.REPLAYED_TOKEN)
+                now, boot = clock.wall(), clock.boot()
                 continue
             assert type(verdict) is Allow
             if upstream is None or upstream.is_closed:
                 upstream = pool.take()
                 if upstream is None:
                     upstream = await pool.wait()
+                    now, boot = clock.wall(), clock.boot()
                     continue
             is_clean = False
-            record.asked_at = clock.boot()
-            block = head_for_upstream(client, head, route, verdict.token, plane, pool.authority, request_id)
-            upstream.send_head(block, client, wants_upgrade=head.upgrade is not None)
+            record.asked_at = boot
+            lines = head_lines(
+                head,
+                route,
+                verdict.token,
+                client.peer_bytes,
+                plane.scheme,
+                pool.authority,
+                request_id,
+                is_trusted=client.is_trusted,
+            )
+            upstream.send_head(lines, client, wants_upgrade=head.upgrade is not None)
             if head.has_body:
                 if head.expects_continue:
                     client.transport.write(CONTINUE)
@@ -91,6 +103,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                     raise
                 is_repeated = True
                 upstream = await pool.open_fresh()
+                now, boot = clock.wall(), clock.boot()
                 is_clean = True
 
         record.answered_at = clock.boot()
@@ -137,7 +150,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     finally:
         if upstream is not None:
             upstream.end_exchange(is_clean=is_clean)
-        plane.report.finish(record, clock.wall(), clock.boot())
+        plane.report.finish(record, clock.boot())
 
 
 def refuse_announced_body(head: RequestHead, plane: "Plane") -> None:
@@ -147,20 +160,19 @@ def refuse_announced_body(head: RequestHead, plane: "Plane") -> None:
         raise TooLarge("the body is larger than allowed here", 413)
 
 
-def head_for_upstream(
-    client: "ClientConnection",
+def head_lines(
     head: RequestHead,
     route: Route,
     token: Verified | None,
-    plane: "Plane",
+    peer: bytes,
+    scheme: bytes,
     authority: bytes,
     request_id: bytes,
+    *,
+    is_trusted: bool,
 ) -> bytes:
     """The request head with everything the gateway has to say. What it consumed is left out, what was not judged is not."""
-    added = [
-        forwarded_lines(head, client.peer.encode(), plane.scheme, is_trusted=client.is_trusted),
-        trace_lines(head, request_id),
-    ]
+    added = [forwarded_lines(head, peer, scheme, is_trusted=is_trusted), trace_lines(head, request_id)]
     if token is not None:
         added.append(token.identity)
     authorization = head.authorization
@@ -323,7 +335,7 @@ def fail(client: "ClientConnection", head: RequestHead, record: Record, error: G
 def refuse_head(client: "ClientConnection", plane: "Plane", error: ClientError) -> None:
     """Refuse what is not a request: answer, and read nothing behind it."""
     reason = Reason.TOO_LARGE if isinstance(error, TooLarge) else Reason.BAD_REQUEST
-    record = Record(b"-", b"", new_request_id(), client.peer, plane.clock.boot())
+    record = Record(b"-", b"", new_request_id(), client.peer, plane.clock.wall(), plane.clock.boot())
     record.reason, record.status = reason, error.status
     client.is_persistent = False
     client.transport.write(
@@ -332,4 +344,4 @@ def refuse_head(client: "ClientConnection", plane: "Plane", error: ClientError) 
         )
     )
     client.linger()
-    plane.report.finish(record, plane.clock.wall(), plane.clock.boot())
+    plane.report.finish(record, plane.clock.boot())

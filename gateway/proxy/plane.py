@@ -15,7 +15,7 @@ from gateway.enforce.verified import Verified
 from gateway.proxy.live import LiveExchanges
 from gateway.proxy.report import Report
 from gateway.routes.match import RouteTable
-from gateway.wire.answer import AnswerRoles
+from gateway.wire.answer import AnswerMemory
 from gateway.wire.fields import RoleMemory
 from gateway.wire.forwarded import TrustedProxies
 
@@ -52,7 +52,7 @@ class Plane:
         self.unknown_key = unknown_key
         self.trusted = TrustedProxies(map(str, config.trusted_proxies))
         self.request_roles = RoleMemory()
-        self.answer_roles = AnswerRoles()
+        self.answers = AnswerMemory()
         self.pools: dict[str, Pool] = {}  # filled by the worker: a pool is built from the plane
 
         # per process, changing

@@ -6,13 +6,13 @@
 import logging
 from typing import Final
 
-from gateway.enforce.verdict import Allow, Decision, Deny, Verdict
+from gateway.enforce.verdict import Allow, Deny, Verdict
 from gateway.reasons import Reason
 from gateway.revocation.entry import Kind
 from gateway.routes.route import Route
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.log import SecurityLog
-from gateway.telemetry.metrics import RouteMetrics, WorkerMetrics
+from gateway.telemetry.metrics import ALLOW, ALLOW_STALE, DENY, RouteMetrics, WorkerMetrics
 
 # Within this many seconds of the revocation a use is the tail of requests already on their way, not a replay [B6].
 TAIL_S: Final = 10
@@ -36,16 +36,18 @@ class Record:
         "request_id",
         "route",
         "started_at",
+        "started_wall",
         "status",
         "verdict",
     )
 
-    def __init__(self, method: bytes, path: bytes, request_id: bytes, address: str, started_at: float) -> None:
+    def __init__(self, method: bytes, path: bytes, request_id: bytes, address: str, now: float, boot: float) -> None:
         self.method = method
         self.path = path
         self.request_id = request_id
         self.address = address
-        self.started_at = started_at  # boot clock, like the two below
+        self.started_wall = now
+        self.started_at = boot  # boot clock, like the two below
         self.asked_at = 0.0  # the head went to the upstream
         self.answered_at = 0.0  # the answer's head came back
         self.route: Route | None = None
@@ -67,13 +69,14 @@ class Report:
         self._routes: dict[str, RouteMetrics] = {name: metrics.route(name) for name in ["", *routes]}
         self._log = logging.getLogger("gateway.proxy")
 
-    def finish(self, record: Record, now: float, boot: float) -> None:
-        """The exchange is over, whatever came of it. `now` is wall time, `boot` the boot clock."""
+    def finish(self, record: Record, boot: float) -> None:
+        """The exchange is over, whatever came of it. `boot` is the boot clock's present."""
         verdict, reason, route = record.verdict, record.reason, record.route
         token = verdict.token if verdict is not None else None
         is_stale = type(verdict) is Allow and verdict.is_stale
-        decision = Decision.DENY if reason is not None else Decision.ALLOW_STALE if is_stale else Decision.ALLOW
+        decision = DENY if reason is not None else ALLOW_STALE if is_stale else ALLOW
         duration = boot - record.started_at
+        now = record.started_wall + duration
         upstream = (record.answered_at or boot) - record.asked_at if record.asked_at else -1.0
         name = route.name if route is not None else ""
         self._routes[name].finish(record.method, record.status, decision, reason, duration, upstream)

@@ -8,7 +8,7 @@ Bytes that arrive in IDLE belong to nobody: the connection is closed, so no late
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from gateway.errors import ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
 from gateway.proxy.steps import Wait
@@ -33,6 +33,14 @@ class Phase(Enum):
     BODY = "body"
     TUNNEL = "tunnel"
     CLOSED = "closed"
+
+
+# A global is five times as fast as an attribute of an Enum on Python 3.11, and these are asked for at every event.
+_IDLE: Final = Phase.IDLE
+_HEAD: Final = Phase.HEAD
+_BODY: Final = Phase.BODY
+_TUNNEL: Final = Phase.TUNNEL
+_CLOSED: Final = Phase.CLOSED
 
 
 class StaleConnection(UpstreamBroken):
@@ -66,10 +74,10 @@ class UpstreamConnection(asyncio.Protocol):
         # per connection
         self._pool = pool
         self._plane = plane
-        self._reader = AnswerReader(plane.answer_roles)
+        self._reader = AnswerReader(plane.answers)
         self._buffer = b""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set by connection_made
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.is_reused = False
         self._is_paused = False
         self.deadline = 0.0  # loop time; 0: none
@@ -89,7 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def is_closed(self) -> bool:
-        return self.phase is Phase.CLOSED or self.transport.is_closing()
+        return self.phase is _CLOSED or self.transport.is_closing()
 
     # What an exchange does with it, in order.
 
@@ -99,7 +107,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.answer = Wait()
         self.wants_upgrade = wants_upgrade
         self._interim = 0
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self.deadline = self._plane.tick_time + self._pool.config.read_timeout
         self.transport.write(head)
 
@@ -114,7 +122,6 @@ class UpstreamConnection(asyncio.Protocol):
         if len(body) != length:
             return None
         self._buffer = b""
-        self._reader.body_was_read(body)
         return body
 
     def relay_body(self, head: bytes, decoder: Decoder, *, is_chunked_out: bool) -> bool:
@@ -122,11 +129,10 @@ class UpstreamConnection(asyncio.Protocol):
 
         The head goes out with what is here of the body: two writes are two system calls, 4 to 7 µs more.
         """
-        self._reader.forget()
         self._decoder = decoder
         self._is_chunked_out = is_chunked_out
         self.finished = Wait()
-        self.phase = Phase.BODY
+        self.phase = _BODY
         data, self._buffer = self._buffer, b""
         self._relay(data, head)
         return self.finished.is_done
@@ -149,7 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_reading(self) -> None:
         if not self.is_closed and self._is_paused:
             self._is_paused = False
-            if self.phase is Phase.BODY:
+            if self.phase is _BODY:
                 self.deadline = self._plane.tick_time + self._pool.config.read_timeout
             self.transport.resume_reading()
 
@@ -157,10 +163,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Give the connection back, or close it when anything of this exchange may still be on its way."""
         self.client = None
         self._decoder = None
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
         if is_clean and not self._buffer and not self.transport.is_closing():
-            self.phase = Phase.IDLE
+            self.phase = _IDLE
             self.is_reused = True
             self.resume_reading()
             self._pool.put_back(self)
@@ -170,7 +176,7 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once; whatever was buffered is dropped."""
         self.deadline = 0.0
-        self.phase = Phase.CLOSED
+        self.phase = _CLOSED
         self.transport.abort()
 
     # What asyncio tells it.
@@ -180,34 +186,34 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase is Phase.HEAD:
+        if phase is _HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_head()
-        elif phase is Phase.BODY:
+        elif phase is _BODY:
             self.deadline = self._plane.tick_time + self._pool.config.read_timeout
             self._relay(data)
-        elif phase is Phase.TUNNEL:
+        elif phase is _TUNNEL:
             assert self.tunnel is not None
             self.tunnel.from_upstream(data)
         else:
             self.close()
 
     def eof_received(self) -> bool:
-        if self.phase is Phase.TUNNEL:
+        if self.phase is _TUNNEL:
             assert self.tunnel is not None
             return self.tunnel.upstream_eof()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        was, self.phase = self.phase, Phase.CLOSED
+        was, self.phase = self.phase, _CLOSED
         self.deadline = 0.0
         self._pool.lost(self)
-        if was is Phase.HEAD:
+        if was is _HEAD:
             is_stale = self.is_reused and not self._buffer and not self._interim
             self.answer.fail(StaleConnection("closed") if is_stale else UpstreamBroken("the upstream closed without an answer"))
-        elif was is Phase.BODY:
+        elif was is _BODY:
             self._body_cut_short()
-        elif was is Phase.TUNNEL and self.tunnel is not None:
+        elif was is _TUNNEL and self.tunnel is not None:
             self.tunnel.end()
 
     def pause_writing(self) -> None:
@@ -221,7 +227,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """Called by the sweeper."""
         self.deadline = 0.0
-        if self.phase is Phase.IDLE:
+        if self.phase is _IDLE:
             self.close()
         else:
             self._fail(UpstreamTimeout("the upstream did not answer in time"))
@@ -229,10 +235,10 @@ class UpstreamConnection(asyncio.Protocol):
     # Inside.
 
     def _fail(self, error: UpstreamError) -> None:
-        (self.answer if self.phase is Phase.HEAD else self.finished).fail(error)
+        (self.answer if self.phase is _HEAD else self.finished).fail(error)
 
     def _read_head(self) -> None:
-        while self.phase is Phase.HEAD:
+        while self.phase is _HEAD:
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
                 if len(self._buffer) > HEAD_LIMIT_BYTES or b"\n\n" in self._buffer:
@@ -251,12 +257,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _interim_answer(self, head: AnswerHead) -> None:
         """1xx: an asked-for upgrade is the answer, everything else is swallowed, for a while (RFC 9110 §15.2)."""
-        self._reader.forget()
         self._interim += 1
         if head.status == 101:
             if not self.wants_upgrade:
                 raise UpstreamBroken("the upstream switched protocols without being asked")
-            self.phase = Phase.TUNNEL
+            self.phase = _TUNNEL
             self.answer.set(head)
         elif self._interim > INTERIM_LIMIT:
             raise UpstreamBroken("the upstream sends interim answers without end")

@@ -15,7 +15,6 @@ makes the stream look whole again; the id at my position does not.
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any, Final
 
 from gateway.errors import StoreUnavailable
@@ -76,12 +75,11 @@ def judge(position: Position, reply: Reply, asked: int) -> Finding:
         return Finding.BELOW_FLOOR
     if reply.id_at_position != position.id:
         return Finding.BROKEN
-    chain = (position, *reply.entries)
-    for before, entry in pairwise(chain):
-        assert isinstance(entry, Entry)
-        if entry.sequence != before.sequence + 1 or entry.predecessor != before.id:
+    last: Position | Entry = position
+    for entry in reply.entries:
+        if entry.sequence != last.sequence + 1 or entry.predecessor != last.id:
             return Finding.BROKEN
-    last = chain[-1]
+        last = entry
     if last.sequence == reply.head and last.id != reply.head_id:
         return Finding.BROKEN
     if last.sequence > reply.head or (last.sequence < reply.head and len(reply.entries) < asked):

@@ -37,7 +37,7 @@ NO_KEY: Final = bytes(KEY_BYTES)
 class Kind(StrEnum):
     """What is revoked, or that a revocation is lifted."""
 
-    TOKEN = "token"  # noqa: S105 - a kind, not a password
+    TOKEN = "token"
     SESSION = "session"
     USER = "user"
     VERSION = "version"

@@ -37,7 +37,7 @@ from gateway.revocation.keys import ENTRIES, KEYS, LEAVE, POLL, PURGE
 from gateway.revocation.snapshot import read_pages
 from gateway.revocation.state import Event, State
 from gateway.revocation.view import View
-from gateway.store.client import connect, store_errors
+from gateway.store.client import command, connect, store_errors
 from gateway.store.scripts import run_script
 
 _log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ ENTRIES_PER_POLL: Final = 500
 LARGEST_OFFSET_S: Final = 1.0
 ENTRIES_KEPT_S: Final = 3600
 _FIRST_PAUSE_S: Final = 0.02
+_POISON_SLACK_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 0.25
 _PURGE_EVERY_S: Final = 30.0
 _PURGE_BUDGET: Final = 200
@@ -107,7 +108,7 @@ class Follower:
         self._on_command = on_command
         self._on_enforced = on_enforced
         self._store = connect(store_url, timeout_s=min(1.0, max_staleness / 2), max_connections=2)
-        self._waiter = connect(store_url, timeout_s=min(1.0, max_staleness / 2), max_connections=1)
+        self._waiter = connect(store_url, timeout_s=self._interval_s + 1.0, max_connections=2)
         self._polling = asyncio.Lock()
         self._wanted = "live"
         self.statistics = FollowerStatistics()
@@ -155,8 +156,11 @@ class Follower:
         """After the last exchange: strike this worker from the register. The view proves nothing from here on."""
         self._wanted = "gone"
         self._view.proven_at = float("-inf")
-        async with self._polling:
-            await run_script(self._store, LEAVE, KEYS, [self._incarnation, ""])
+        try:
+            async with self._polling:
+                await run_script(self._store, LEAVE, KEYS, [self._incarnation, ""])
+        finally:
+            await self._close()
 
     async def _step(self) -> None:
         if self._position is None:
@@ -175,8 +179,7 @@ class Follower:
             self._meet(Event.DECLARED, f"epoch {reply.epoch}")
         lost_epoch = self._view.epoch not in ("", reply.epoch)
         self._view.adopt(reply.epoch, _declared_at(reply.epoch) if lost_epoch else reply.complete_since)
-        latest = reply.store_time + self._largest_skew_s
-        async for page in read_pages(self._store, reply.epoch, reply.run_id, latest):
+        async for page in read_pages(self._store, reply.epoch, reply.run_id, self._largest_skew_s + _POISON_SLACK_S):
             self._view.merge(page.facts)
             for fact in page.poisoned:
                 self._report_poison(f"fact {fact.key.hex()}: not-before {fact.value} lies in the future")
@@ -214,7 +217,7 @@ class Follower:
     def _apply(self, entry: Entry, store_time: float) -> None:
         """One entry: into the view, then to the live connections, then it is behind us."""
         assert self._position is not None
-        if entry.kind is Kind.USER and entry.value > store_time + self._largest_skew_s + 1:
+        if entry.kind is Kind.USER and entry.value > store_time + self._largest_skew_s + _POISON_SLACK_S:
             self._report_poison(f"entry {entry.sequence}: not-before {entry.value} of {entry.name!r} lies in the future")
         else:
             self._view.apply(entry)
@@ -254,13 +257,11 @@ class Follower:
             return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._interval_s
-        block_ms = max(1, int(self._interval_s * 1000))
+        block_ms = max(1, int(self._interval_s * 900))  # shorter than the deadline, which would cost the connection
         try:
             async with asyncio.timeout_at(deadline):
-                with store_errors():
-                    await self._waiter.execute_command(
-                        "XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", ENTRIES, f"{position.epoch}-{position.sequence}"
-                    )
+                behind = f"{position.epoch}-{position.sequence}"
+                await command(self._waiter, "XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", ENTRIES, behind)
         except (StoreUnavailable, TimeoutError):
             await asyncio.sleep(max(0.0, deadline - loop.time()))
 
@@ -271,9 +272,7 @@ class Follower:
         if now < self._next_purge or not self.is_clock_right:
             return
         self._next_purge = now + _PURGE_EVERY_S
-        dropped, trimmed = await run_script(
-            self._store, PURGE, KEYS, [int(self._clock.wall()), _PURGE_BUDGET, ENTRIES_KEPT_S]
-        )
+        dropped, trimmed = await run_script(self._store, PURGE, KEYS, [int(self._clock.wall()), _PURGE_BUDGET, ENTRIES_KEPT_S])
         if dropped >= _PURGE_BUDGET or trimmed >= _PURGE_BUDGET:
             self._next_purge = now
 

@@ -35,14 +35,14 @@ class Page:
     poisoned: tuple[Fact, ...]
 
 
-async def read_pages(store: Store, epoch: str, run_id: str, latest_not_before: float) -> AsyncIterator[Page]:
+async def read_pages(store: Store, epoch: str, run_id: str, largest_skew_s: float) -> AsyncIterator[Page]:
     """All facts of the epoch. Raises `StoreUnavailable` when the store is not the same run of the same epoch to the end."""
     cursor = b"0"
     while True:
         raw = await run_script(store, PAGE, KEYS, [cursor, PAGE_FACTS])
         try:
-            page_run, page_epoch, cursor, rows = raw
-            page = _read_page(rows, latest_not_before)
+            page_run, page_epoch, cursor, rows, now = raw
+            page = _read_page(rows, now + largest_skew_s)
         except (ValueError, TypeError, StructError) as error:
             raise StoreUnavailable("a page of the snapshot cannot be read") from error
         if page_run.decode() != run_id or page_epoch.decode() != epoch:

@@ -56,6 +56,7 @@ class View:
         "_kept",
         "_max_entries",
         "_purge_next",
+        "_room",
         "_segment_bits",
         "complete_since",
         "epoch",
@@ -77,6 +78,7 @@ class View:
         self._segment_bits = segment_bits
         self._followed = Table(segment_bits)
         self._kept: Table | None = None
+        self._room = max_entries
         self._purge_next = 0
         self._fold_next = 0
         self.state = State.EMPTY
@@ -130,7 +132,7 @@ class View:
         for key, value, expires_at, sequence, lifted, fold_into in facts:
             target = 0 if fold_into == NO_KEY else hash(fold_into)
             news += join(hash(key), min(value, LARGEST_VALUE), expiry_minutes(expires_at), sequence, lifted, target)
-            if table.count > self._max_entries and table.foldable:
+            if table.count > self._room and table.foldable:
                 self._fold()
         self.revision += news
         return news
@@ -144,6 +146,7 @@ class View:
                 if table is not None and table.has_expired(self._purge_next, minute):
                     left += table.keep(self._purge_next, lambda row: row.expires >= minute)
             self._purge_next = (self._purge_next + 1) % self._followed.segments
+        self._make_room()
         return left
 
     def _keep_followed(self) -> None:
@@ -156,7 +159,11 @@ class View:
             for row in ended.rows(segment):
                 if row.value:
                     self._kept.grow_only(row.key, row.value, row.expires)
+        self._make_room()
         self.revision += 1
+
+    def _make_room(self) -> None:
+        self._room = self._max_entries - (self._kept.count if self._kept else 0)
 
     def _fold(self) -> None:
         """One segment's older token facts become not-befores. Called for every fact above the bound, while any can fold."""
@@ -172,6 +179,7 @@ class View:
             if _folds(row, newest):
                 self._kept.grow_only(row.target, row.value + self._fold_margin_s, row.expires)
         self._followed.keep(segment, lambda row: not _folds(row, newest))
+        self._make_room()
 
 
 def _folds(row: Row, newest: int) -> bool:

@@ -35,9 +35,3 @@ class Route:
     is_once: bool = False
     forward_authorization: bool = False
     forward_token: str | None = None
-
-    def matches_path(self, path: bytes) -> bool:
-        """Whether the canonical path lies on this route."""
-        if self.path.endswith(b"/"):
-            return path.startswith(self.path) or path == self.path[:-1]
-        return path == self.path

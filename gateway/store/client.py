@@ -10,7 +10,7 @@ Every failure is `StoreUnavailable`: no connection, a timeout, and each error th
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -19,12 +19,8 @@ from redis.exceptions import RedisError
 
 from gateway.errors import ConfigurationError, StoreUnavailable
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Store: TypeAlias = Redis[bytes]
-else:
-    Store = Redis
+Store = Redis
+Argument = bytes | str | int | float
 
 DEFAULT_TIMEOUT_S: Final = 1.0
 SCHEMES: Final = ("redis://", "rediss://", "unix://")
@@ -50,6 +46,12 @@ def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: 
     except ValueError as error:
         raise ConfigurationError([f"store.url: {error}"]) from error
     return client
+
+
+async def command(store: Store, *parts: Argument) -> Any:
+    """One command; the answer is the store's, unread. Raises `StoreUnavailable`."""
+    with store_errors():
+        return await store.execute_command(*parts)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from typing import Final
 
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.store.binary import find_server
-from gateway.store.client import connect, store_errors
+from gateway.store.client import command, connect
 
 LONGEST_SOCKET_PATH: Final = 107
 _START_DEADLINE_S: Final = 30.0
@@ -102,7 +102,7 @@ class EmbeddedServer:
     async def wait(self) -> int:
         """Until the server ends. Its return code; negative: the signal."""
         assert self._process is not None
-        while (code := self._process.poll()) is None:
+        while (code := self._process.poll()) is None:  # no signal handler and no thread of ours for one child
             await asyncio.sleep(_PAUSE_S)
         return code
 
@@ -196,8 +196,7 @@ class EmbeddedServer:
                 if (code := self._process.poll()) is not None:
                     raise StoreUnavailable(f"the embedded store ended with {code}; see {self._directory / 'store.log'}")
                 try:
-                    with store_errors():
-                        await client.execute_command("PING")
+                    await command(client, "PING")
                     return
                 except StoreUnavailable:
                     if asyncio.get_running_loop().time() > deadline:

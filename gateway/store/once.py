@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from typing import Final
 
-from gateway.store.client import Store, store_errors
+from gateway.store.client import Store, command
 
 MARGIN_S: Final = 60
 """Kept longer than the token can be valid, so that clocks a little apart do not free it early."""
@@ -18,9 +18,7 @@ MARGIN_S: Final = 60
 async def claim_once(store: Store, issuer: str, token_id: str, route: str, expires_at: float) -> bool:
     """Use the token. False: it was used before. `expires_at` is `exp` + leeway + skew. Raises `StoreUnavailable`."""
     expires = max(math.ceil(expires_at), 1) + MARGIN_S
-    with store_errors():
-        answer = await store.execute_command("SET", once_key(issuer, token_id, route), "1", "NX", "EXAT", expires)
-    return bool(answer)
+    return bool(await command(store, "SET", once_key(issuer, token_id, route), "1", "NX", "EXAT", expires))
 
 
 def once_key(issuer: str, token_id: str, route: str) -> str:

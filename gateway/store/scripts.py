@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from gateway.store.client import Store, store_errors
+from gateway.store.client import Argument, Store, store_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ def load_script(*files: Path) -> Script:
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-async def run_script(store: Store, script: Script, keys: Sequence[str], arguments: Sequence[bytes | str | int | float]) -> Any:
+async def run_script(store: Store, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
     """Run it; the answer is the store's, unread. Raises `StoreUnavailable`."""
     with store_errors():
         try:
-            return await store.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
+            return await store.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
         except NoScriptError:
-            return await store.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+            return await store.execute_command("EVAL", script.text, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]

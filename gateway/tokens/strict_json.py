@@ -7,8 +7,8 @@ know what the members mean.
 
 Two readers share the work. orjson knows the grammar, but silently keeps the last of two equal names and turns a huge
 integer into a float. A document that orjson writes back byte for byte cannot have held either: that is the fast
-path (compact JSON as nearly every issuer writes it; 2 µs for a token's claims). Everything else is read again by the
-standard library, whose hooks see each pair and each number (9 µs).
+path (compact JSON as nearly every issuer writes it; 1.2 µs for a token's claims). Everything else is read again by the
+standard library, whose hooks see each pair and each number (3.8 µs).
 """
 
 import json

@@ -24,7 +24,7 @@ FIELDS_LIMIT: Final = 200
 class AnswerHead:
     """One response head, judged for form. `lines` are the fields that travel on to the client, each `name: value`."""
 
-    __slots__ = ("chunked", "content_length", "fields", "is_persistent", "lines", "minor", "status", "upgrade")
+    __slots__ = ("chunked", "content_length", "fields", "is_persistent", "lines", "minor", "sent", "status", "upgrade")
 
     def __init__(self, status: int, minor: int, fields: list[tuple[bytes, bytes]]) -> None:
         self.status = status
@@ -35,6 +35,7 @@ class AnswerHead:
         self.chunked = False
         self.is_persistent = minor == 1
         self.upgrade: bytes | None = None
+        self.sent: dict[tuple[bool, bool, bool, int], bytes] = {}  # what `rewrite.to_client` made of it
 
     @property
     def status_line(self) -> bytes:
@@ -55,6 +56,29 @@ class AnswerHead:
         return next((value for candidate, value in self.fields if candidate.lower() == name), None)
 
 
+class AnswerMemory:
+    """What the answer heads of one worker have in common: the roles of names, and the heads themselves.
+
+    A backend repeats its heads byte for byte (`Date` changes once a second). The same bytes mean the same, so a head seen before
+    is neither parsed nor judged nor written anew: 0.3 µs instead of 6. Bounded: a backend whose heads never repeat empties it.
+    """
+
+    __slots__ = ("heads", "roles")
+
+    heads_limit = 512
+    longest_head = 2048
+
+    def __init__(self) -> None:
+        self.roles = AnswerRoles()
+        self.heads: dict[bytes, AnswerHead] = {}
+
+    def remember(self, raw: bytes, head: AnswerHead) -> None:
+        if len(raw) <= self.longest_head:
+            if len(self.heads) >= self.heads_limit:
+                self.heads.clear()
+            self.heads[raw] = head
+
+
 class AnswerRoles(dict[bytes, Role]):
     """Roles of response fields by exact spelling. Bounded: a backend that invents names empties it, no more."""
 
@@ -71,12 +95,11 @@ class AnswerRoles(dict[bytes, Role]):
 class AnswerReader:
     """Reads the response heads of one upstream connection, one at a time."""
 
-    __slots__ = ("_fields", "_parser", "_roles")
+    __slots__ = ("_fields", "_memory")
 
-    def __init__(self, roles: AnswerRoles) -> None:
-        self._roles = roles
+    def __init__(self, memory: AnswerMemory) -> None:
+        self._memory = memory
         self._fields: list[tuple[bytes, bytes]] = []
-        self._parser: httptools.HttpResponseParser | None = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
@@ -84,43 +107,32 @@ class AnswerReader:
 
     def read(self, raw: bytes) -> AnswerHead:
         """One head, from the status line to the empty line. Raises UpstreamBroken."""
+        head = self._memory.heads.get(raw)
+        if head is None:
+            head = self._read(raw)
+            self._memory.remember(raw, head)
+        return head
+
+    def _read(self, raw: bytes) -> AnswerHead:
         match = _STATUS_LINE.match(raw)
         if match is None:
             raise UpstreamBroken("the upstream's status line is malformed")
         fields: list[tuple[bytes, bytes]] = []
         self._fields = fields
-        self._parse(raw)
+        try:
+            httptools.HttpResponseParser(self).feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass  # a 101; whether it was asked for is the connection's business
+        except httptools.HttpParserError as error:
+            raise UpstreamBroken("the upstream's answer is malformed") from error
         if len(fields) > FIELDS_LIMIT:
             raise UpstreamBroken("the upstream's answer has too many fields")
         head = AnswerHead(int(match.group(2)), 1 if match.group(1) == b"1" else 0, fields)
         self._judge(head)
         return head
 
-    def body_was_read(self, body: bytes) -> None:
-        """Tell the parser that the body followed at once, so that it need not be made anew (1.6 µs) for the next answer."""
-        if self._parser is not None and body:
-            try:
-                self._parser.feed_data(body)
-            except httptools.HttpParserError:
-                self._parser = None
-
-    def forget(self) -> None:
-        """The next answer needs a fresh parser: this one is in the middle of a body."""
-        self._parser = None
-
-    def _parse(self, raw: bytes) -> None:
-        parser = self._parser or httptools.HttpResponseParser(self)
-        self._parser = None
-        try:
-            parser.feed_data(raw)
-        except httptools.HttpParserUpgrade:
-            return
-        except httptools.HttpParserError as error:
-            raise UpstreamBroken("the upstream's answer is malformed") from error
-        self._parser = parser
-
     def _judge(self, head: AnswerHead) -> None:
-        roles, lines = self._roles, head.lines
+        roles, lines = self._memory.roles, head.lines
         for name, value in head.fields:
             role = roles[name]
             if not role:
@@ -134,16 +146,16 @@ class AnswerReader:
                     raise UpstreamBroken("the upstream's transfer coding is not supported")
                 head.chunked = True
             elif role is Role.CONNECTION:
-                self._connection(head, value)
+                _connection(head, value)
             elif role is Role.UPGRADE:
                 head.upgrade = value.strip(b" \t")
         if head.chunked and head.content_length is not None:
             raise UpstreamBroken("the upstream's answer has both Content-Length and Transfer-Encoding")
 
-    def _connection(self, head: AnswerHead, value: bytes) -> None:
-        options = {option.strip(b" \t").lower() for option in value.split(b",")}
-        if b"close" in options:
-            head.is_persistent = False
-            self._parser = None
-        elif b"keep-alive" in options:
-            head.is_persistent = True
+
+def _connection(head: AnswerHead, value: bytes) -> None:
+    options = {option.strip(b" \t").lower() for option in value.split(b",")}
+    if b"close" in options:
+        head.is_persistent = False
+    elif b"keep-alive" in options:
+        head.is_persistent = True

@@ -18,6 +18,14 @@ from gateway.errors import BadRequest, TooLarge
 from gateway.wire.fields import NOT_REMOVABLE, Role, RoleMemory
 from gateway.wire.path import split_target
 
+# An attribute of an Enum costs 0.1 µs on Python 3.11, a global 0.02: these are asked for every field of every request.
+_HOST_ROLE: Final = Role.HOST
+_AUTHORIZATION_ROLE: Final = Role.AUTHORIZATION
+_COOKIE_ROLE: Final = Role.COOKIE
+_CONNECTION_ROLE: Final = Role.CONNECTION
+_WEBSOCKET_KEY_ROLE: Final = Role.WEBSOCKET_KEY
+
+_COMMON_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD: Final = re.compile(rb"[A-Z][A-Z_-]{0,31}\Z")
 _REFUSED_METHODS: Final = frozenset((b"TRACE", b"TRACK", b"CONNECT"))
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
@@ -33,53 +41,39 @@ class RequestHead:
     """One request, judged for form. Names and values are the bytes of the wire.
 
     `lines` are the fields that travel on to the backend as they came, each `name: value`; everything else that a field
-    may say to a proxy has an attribute of its own.
+    may say to a proxy has an attribute of its own. Most are absent most of the time: their defaults live in the class.
     """
 
-    __slots__ = (
-        "authorization",
-        "chunked",
-        "content_length",
-        "expects_continue",
-        "fields",
-        "forwarded_for",
-        "forwarded_host",
-        "forwarded_proto",
-        "host",
-        "is_persistent",
-        "lines",
-        "method",
-        "minor",
-        "path",
-        "query",
-        "request_id",
-        "traceparent",
-        "upgrade",
-        "via",
-        "websocket_key",
-    )
+    host = b""
+    authorization: bytes | None = None
+    content_length: int | None = None
+    chunked = False
+    expects_continue = False
+    upgrade: bytes | None = None
+    websocket_key: bytes | None = None
+    forwarded_for: bytes | None = None
+    forwarded_proto: bytes | None = None
+    forwarded_host: bytes | None = None
+    request_id: bytes | None = None
+    traceparent: bytes | None = None
+    via: bytes | None = None
 
     def __init__(self, method: bytes, path: bytes, query: bytes, minor: int, fields: list[tuple[bytes, bytes]]) -> None:
         self.method = method
         self.path = path  # canonical, see `path.py`
         self.query = query  # with its `?`, or empty
         self.minor = minor  # 1 of HTTP/1.1, 0 of HTTP/1.0
+        self.is_persistent = minor == 1
         self.fields = fields
         self.lines: list[bytes] = []
-        self.host = b""
-        self.authorization: bytes | None = None
-        self.content_length: int | None = None
-        self.chunked = False
-        self.expects_continue = False
-        self.is_persistent = minor == 1
-        self.upgrade: bytes | None = None
-        self.websocket_key: bytes | None = None
-        self.forwarded_for: bytes | None = None
-        self.forwarded_proto: bytes | None = None
-        self.forwarded_host: bytes | None = None
-        self.request_id: bytes | None = None
-        self.traceparent: bytes | None = None
-        self.via: bytes | None = None
+
+    def at(self, path: bytes, query: bytes) -> "RequestHead":
+        """The same head for another address. It shares the fields, which nobody changes once they are judged."""
+        other = object.__new__(RequestHead)
+        other.__dict__.update(self.__dict__)
+        other.path = path
+        other.query = query
+        return other
 
     @property
     def has_body(self) -> bool:
@@ -91,9 +85,13 @@ class RequestHead:
 
 
 class HeadReader:
-    """Reads the request heads of one connection, one at a time."""
+    """Reads the request heads of one connection, one at a time.
 
-    __slots__ = ("_fields", "_limit_fields", "_limit_uri", "_parser", "_roles")
+    A client that keeps its connection mostly repeats its header block byte for byte and changes the address only. The same
+    bytes mean the same, so the block of the last request is compared (20 ns) before it is parsed and judged (5 µs).
+    """
+
+    __slots__ = ("_fields", "_last", "_last_block", "_limit_fields", "_limit_uri", "_parser", "_roles")
 
     def __init__(self, roles: RoleMemory, limit_fields: int, limit_uri_bytes: int) -> None:
         self._roles = roles
@@ -101,6 +99,8 @@ class HeadReader:
         self._limit_uri = limit_uri_bytes
         self._fields: list[tuple[bytes, bytes]] = []
         self._parser: httptools.HttpRequestParser | None = None
+        self._last: RequestHead | None = None
+        self._last_block = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
@@ -108,8 +108,13 @@ class HeadReader:
 
     def read(self, raw: bytes) -> RequestHead:
         """One head, from the first byte of the request line to the empty line. Raises BadRequest or TooLarge."""
-        method, target, minor = self._request_line(raw)
+        end = raw.find(b"\r\n")
+        method, target, minor = self._request_line(raw[:end])
         path, query = split_target(target)
+        block = raw[end:]
+        last = self._last
+        if block == self._last_block and last is not None and last.method == method and last.minor == minor:
+            return last.at(path, query)
         fields: list[tuple[bytes, bytes]] = []
         self._fields = fields
         self._parse(raw)
@@ -117,10 +122,10 @@ class HeadReader:
             raise TooLarge("the request has too many header fields", 431)
         head = RequestHead(method, path, query, minor, fields)
         self._judge(head)
+        self._last, self._last_block = head, block
         return head
 
-    def _request_line(self, raw: bytes) -> tuple[bytes, bytes, int]:
-        line = raw[: raw.find(b"\r\n")]
+    def _request_line(self, line: bytes) -> tuple[bytes, bytes, int]:
         parts = line.split(b" ")
         if len(parts) != 3:
             raise BadRequest("the request line is malformed")
@@ -128,10 +133,8 @@ class HeadReader:
         minor = _VERSIONS.get(version)
         if minor is None:
             raise BadRequest("the HTTP version is not supported")
-        if not _METHOD.match(method):
-            raise BadRequest("the method is malformed")
-        if method in _REFUSED_METHODS:
-            raise BadRequest("this method is not allowed here", 405)
+        if method not in _COMMON_METHODS:
+            _refuse_method(method)
         if len(target) > self._limit_uri:
             raise TooLarge("the request target is too long", 414)
         return method, target, minor
@@ -148,56 +151,40 @@ class HeadReader:
         self._parser = parser
 
     def _judge(self, head: RequestHead) -> None:
-        roles = self._roles
-        lines = head.lines
-        special: list[tuple[Role, bytes]] = []
+        roles, lines = self._roles, head.lines
+        has_host = False
+        connection: list[bytes] = []
         for name, value in head.fields:
             role = roles[name]
             if not role:
                 lines.append(name + b": " + value)
-            elif role >= Role.HOST:
-                if role is Role.COOKIE or role is Role.WEBSOCKET_KEY:
-                    lines.append(name + b": " + value)
-                special.append((role, value))
-        seen_host = False
-        connection: list[bytes] = []
-        for role, raw_value in special:
-            value = raw_value.rstrip(b" \t")
-            if role is Role.HOST:
-                if seen_host:
+            elif role is _HOST_ROLE:
+                if has_host:
                     raise BadRequest("the request has two Host fields")
-                seen_host = True
-                head.host = _host(value)
-            elif role is Role.AUTHORIZATION:
+                has_host = True
+                head.host = _host(value.rstrip(b" \t"))
+            elif role is _AUTHORIZATION_ROLE:
                 if head.authorization is not None:
                     raise BadRequest("the request has two Authorization fields")
-                head.authorization = value
-            elif role is Role.CONTENT_LENGTH:
-                head.content_length = _length(value, head.content_length)
-                self._parser = None
-            elif role is Role.TRANSFER_ENCODING:
-                _refuse_other_codings(value, head)
-                head.chunked = True
-                self._parser = None
-            elif role is Role.CONNECTION:
+                head.authorization = value.rstrip(b" \t")
+            elif role is _COOKIE_ROLE:
+                lines.append(name + b": " + value)
+            elif role is _CONNECTION_ROLE:
                 connection.append(value)
-            elif role is Role.EXPECT:
-                if value.lower() != b"100-continue" or head.expects_continue:
-                    raise BadRequest("the expectation cannot be met")
-                head.expects_continue = head.minor == 1
-            else:
-                _note(head, role, value)
+            elif role > _HOST_ROLE:
+                if role is _WEBSOCKET_KEY_ROLE:
+                    lines.append(name + b": " + value)
+                _NOTE[role](head, value.rstrip(b" \t"))
         if head.chunked and head.content_length is not None:
             raise BadRequest("the request has both Content-Length and Transfer-Encoding")
-        if not seen_host and head.minor:
+        if not has_host and head.minor:
             raise BadRequest("the request has no Host field")
         if connection:
-            self._parser = None
             _connection_options(head, b",".join(connection))
-        elif head.upgrade is not None:
+        else:
             head.upgrade = None
-        if head.minor == 0:
-            self._parser = None
+        if connection or head.chunked or head.content_length is not None or not head.minor:
+            self._parser = None  # it expects a body, or nothing more; the next head needs a fresh one
 
 
 def refuse_hopeless(buffer: bytes) -> None:
@@ -208,6 +195,13 @@ def refuse_hopeless(buffer: bytes) -> None:
         raise BadRequest("a line of the head does not end in CRLF")
 
 
+def _refuse_method(method: bytes) -> None:
+    if not _METHOD.match(method):
+        raise BadRequest("the method is malformed")
+    if method in _REFUSED_METHODS:
+        raise BadRequest("this method is not allowed here", 405)
+
+
 def _host(value: bytes) -> bytes:
     match = _HOST.match(value)
     if match is None or (match.group(1) and int(match.group(1)) > 65535) or b".." in value:
@@ -215,37 +209,74 @@ def _host(value: bytes) -> bytes:
     return value
 
 
-def _length(value: bytes, earlier: int | None) -> int:
-    if earlier is not None or not _LENGTH.match(value):
+# What a field says to a proxy, noted one function per role. Doubled claims about the way here are joined (RFC 9110 §5.3).
+
+
+def _content_length(head: RequestHead, value: bytes) -> None:
+    if head.content_length is not None or not _LENGTH.match(value):
         raise BadRequest("Content-Length is malformed or doubled")
-    return int(value)
+    head.content_length = int(value)
 
 
-def _refuse_other_codings(value: bytes, head: RequestHead) -> None:
+def _transfer_encoding(head: RequestHead, value: bytes) -> None:
     if value.lower() != b"chunked" or head.chunked:
         raise BadRequest("the transfer coding is not supported")
     if head.minor == 0:
         raise BadRequest("HTTP/1.0 has no transfer codings")
+    head.chunked = True
 
 
-def _note(head: RequestHead, role: Role, value: bytes) -> None:
-    """Fields that only inform. Doubled claims about the way here are joined, as RFC 9110 §5.3 has it."""
-    if role is Role.UPGRADE:
-        head.upgrade = value if head.upgrade is None else b""
-    elif role is Role.FORWARDED_FOR:
-        head.forwarded_for = value if head.forwarded_for is None else head.forwarded_for + b", " + value
-    elif role is Role.FORWARDED_PROTO:
-        head.forwarded_proto = value
-    elif role is Role.FORWARDED_HOST:
-        head.forwarded_host = value
-    elif role is Role.REQUEST_ID:
-        head.request_id = value if _REQUEST_ID.match(value) else None
-    elif role is Role.TRACEPARENT:
-        head.traceparent = value if _TRACEPARENT.match(value) else None
-    elif role is Role.VIA:
-        head.via = value if head.via is None else head.via + b", " + value
-    elif role is Role.WEBSOCKET_KEY:
-        head.websocket_key = value if head.websocket_key is None else b""
+def _expect(head: RequestHead, value: bytes) -> None:
+    if value.lower() != b"100-continue" or head.expects_continue:
+        raise BadRequest("the expectation cannot be met")
+    head.expects_continue = head.minor == 1
+
+
+def _upgrade(head: RequestHead, value: bytes) -> None:
+    head.upgrade = value if head.upgrade is None else b""
+
+
+def _forwarded_for(head: RequestHead, value: bytes) -> None:
+    head.forwarded_for = value if head.forwarded_for is None else head.forwarded_for + b", " + value
+
+
+def _forwarded_proto(head: RequestHead, value: bytes) -> None:
+    head.forwarded_proto = value
+
+
+def _forwarded_host(head: RequestHead, value: bytes) -> None:
+    head.forwarded_host = value
+
+
+def _request_id(head: RequestHead, value: bytes) -> None:
+    head.request_id = value if _REQUEST_ID.match(value) else None
+
+
+def _traceparent(head: RequestHead, value: bytes) -> None:
+    head.traceparent = value if _TRACEPARENT.match(value) else None
+
+
+def _via(head: RequestHead, value: bytes) -> None:
+    head.via = value if head.via is None else head.via + b", " + value
+
+
+def _websocket_key(head: RequestHead, value: bytes) -> None:
+    head.websocket_key = value if head.websocket_key is None else b""
+
+
+_NOTE: Final = {
+    Role.CONTENT_LENGTH: _content_length,
+    Role.TRANSFER_ENCODING: _transfer_encoding,
+    Role.UPGRADE: _upgrade,
+    Role.EXPECT: _expect,
+    Role.FORWARDED_FOR: _forwarded_for,
+    Role.FORWARDED_PROTO: _forwarded_proto,
+    Role.FORWARDED_HOST: _forwarded_host,
+    Role.REQUEST_ID: _request_id,
+    Role.TRACEPARENT: _traceparent,
+    Role.VIA: _via,
+    Role.WEBSOCKET_KEY: _websocket_key,
+}
 
 
 def _connection_options(head: RequestHead, value: bytes) -> None:

@@ -22,11 +22,10 @@ def new_request_id() -> bytes:
 
 def trace_lines(head: RequestHead, request_id: bytes) -> bytes:
     """X-Request-Id and traceparent (W3C Trace Context): the client's when well formed, else ours, unsampled."""
-    traceparent = head.traceparent
-    if traceparent is None:
-        trace = request_id if head.request_id is None else new_request_id()
-        traceparent = b"00-%b-%b-00" % (trace, new_request_id()[:16])
-    return b"X-Request-Id: %b\r\ntraceparent: %b\r\n" % (request_id, traceparent)
+    if head.traceparent is not None:
+        return b"X-Request-Id: %b\r\ntraceparent: %b\r\n" % (request_id, head.traceparent)
+    trace = request_id if head.request_id is None else new_request_id()
+    return b"X-Request-Id: %b\r\ntraceparent: 00-%b-%016x-00\r\n" % (request_id, trace, getrandbits(64) or 1)
 
 
 def forwarded_lines(head: RequestHead, peer: bytes, scheme: bytes, *, is_trusted: bool) -> bytes:
@@ -63,6 +62,14 @@ def to_upstream(head: RequestHead, authority: bytes, added: tuple[bytes, ...]) -
 
 def to_client(answer: AnswerHead, *, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int) -> bytes:
     """The answer's head for the client. `is_chunked` and `is_persistent` are ours to decide, not the backend's."""
+    form = (has_body, is_chunked, is_persistent, minor)
+    head = answer.sent.get(form)
+    if head is None:
+        head = answer.sent[form] = _to_client(answer, has_body, is_chunked, is_persistent, minor)
+    return head
+
+
+def _to_client(answer: AnswerHead, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int) -> bytes:
     parts = [answer.status_line]
     if answer.lines:
         parts.append(b"\r\n".join(answer.lines))

@@ -257,6 +257,7 @@ def test_J19_the_algorithm_is_the_keys_own_though_another_is_allowed(algorithm: 
     forged = Provider(signer=Signer(algorithm, PROVIDER.signer.private))
     issuers = trusting(PROVIDER, algorithms={"RS256", algorithm})
     assert outcome(forged.token(), issuers) is BAD_SIGNATURE
+    assert outcome(PROVIDER.token({"alg": algorithm}), issuers) is BAD_SIGNATURE  # though the key's own algorithm made it
     assert outcome(PROVIDER.token(), issuers) is None
 
 

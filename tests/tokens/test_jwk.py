@@ -153,6 +153,8 @@ def test_J15_secrets_and_public_keys_in_one_set_are_refused() -> None:
         {"use": "enc"},
         {"use": "enc", "key_ops": ["verify"]},
         {"key_ops": ["encrypt"]},
+        {"key_ops": ["encrypt"], "alg": OMITTED},
+        {"use": "enc", "key_ops": ["verify"], "alg": OMITTED},
         {"use": OMITTED, "key_ops": ["encrypt"]},
         {"key_ops": ["sign"]},
         {"key_ops": []},

@@ -1,0 +1,139 @@
+"""`gateway explain`: what would happen to one request, told by the same code that serves real ones.
+
+Nothing listens and nothing is asked but the issuers' key sets; so revocations are not looked at, and the explanation says so.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from math import inf
+from urllib.parse import urlsplit
+
+from gateway.clock import Clock
+from gateway.config.load import Loaded
+from gateway.enforce.decide import decide
+from gateway.enforce.known import Known
+from gateway.enforce.verdict import Allow, Deny
+from gateway.enforce.verified import Verified
+from gateway.errors import ClientError
+from gateway.proxy.exchange import head_lines
+from gateway.reasons import REFUSALS, Reason
+from gateway.revocation.state import Event
+from gateway.revocation.view import View
+from gateway.routes.compile import compile_routes
+from gateway.routes.route import Route
+from gateway.tokens.jwks import KeySetSource
+from gateway.wire.fields import RoleMemory
+from gateway.wire.forwarded import TrustedProxies
+from gateway.wire.head import HeadReader, RequestHead
+
+
+@dataclass(slots=True)
+class Explanation:
+    """What was found out, in the order in which it was found. `status` 0 means that the application answers."""
+
+    verdict: str = ""
+    reason: str | None = None
+    status: int = 0
+    detail: str = ""
+    path: str | None = None
+    route: str | None = None
+    upstream: str | None = None
+    user: str | None = None
+    issuer: str | None = None
+    backend: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        verdict = f"{self.verdict} ({self.reason}, {self.status})" if self.reason else self.verdict
+        pairs = [
+            ("path", self.path),
+            ("route", f"{self.route} -> {self.upstream}" if self.route else None),
+            ("verdict", verdict),
+            ("because", self.detail or None),
+            ("user", f"{self.user} of {self.issuer}" if self.user else None),
+        ]
+        told = [f"{name + ':':<9} {value}" for name, value in pairs if value is not None]
+        if self.backend:
+            told += ["backend:", *(f"  {line}" for line in self.backend)]
+        return told + [f"note:     {note}" for note in self.notes]
+
+
+def explain(
+    loaded: Loaded, method: str, url: str, token: str | None, address: str, headers: list[tuple[str, str]]
+) -> Explanation:
+    """Judge one request of the configuration in `loaded`. `address` is the peer's, `url` absolute or a path."""
+    found = Explanation()
+    try:
+        head = _read_head(loaded, method, url, token, headers)
+        found.path = head.path.decode("ascii")
+        route = compile_routes(loaded.config.routes).match(head.method, head.path)
+    except ClientError as error:
+        _refuse(found, Reason.TOO_LARGE if error.status in (413, 414, 431) else Reason.BAD_REQUEST, str(error))
+        found.status = error.status
+        return found
+    if route is None:
+        _refuse(found, Reason.NO_ROUTE, "no route has this path and method")
+        return found
+    found.route, found.upstream = route.name, route.upstream
+    known = asyncio.run(_known_with_keys(loaded, found))
+    clock = Clock()
+    verdict = decide(head.authorization, route, known, clock.wall(), clock.boot(), is_claimed=True)
+    bearer = verdict.token
+    if bearer is not None:
+        found.user, found.issuer = bearer.user, bearer.issuer
+    if isinstance(verdict, Deny):
+        _refuse(found, verdict.reason, verdict.detail)
+        return found
+    assert isinstance(verdict, Allow)
+    found.verdict = "allow"
+    if bearer is not None:
+        found.notes.append("revocations were not looked at; a running gateway knows them")
+    if route.is_once:
+        found.notes.append("this route takes each token once; whether this one was used was not looked at")
+    found.backend = _backend_lines(loaded, head, route, bearer, address)
+    return found
+
+
+def _read_head(loaded: Loaded, method: str, url: str, token: str | None, headers: list[tuple[str, str]]) -> RequestHead:
+    parts = urlsplit(url)
+    host = parts.netloc or urlsplit(loaded.config.public_url).netloc
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [f"{method.upper()} {target} HTTP/1.1"]
+    if not any(name.lower() == "host" for name, _ in headers):
+        lines.append(f"Host: {host}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
+    limits = loaded.config.limits
+    raw = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+    return HeadReader(RoleMemory(), limits.headers, limits.uri).read(raw)
+
+
+async def _known_with_keys(loaded: Loaded, found: Explanation) -> Known:
+    """The issuers with their keys as of now, and a replica that knows no revocation."""
+    view = View()
+    view.meet(Event.DECLARED)
+    view.meet(Event.GRANTED)
+    view.proven_at = inf
+    known = Known.of(loaded.config, view)
+    for config in loaded.config.issuers:
+        source = KeySetSource(config, loaded.directory, known.issuers[config.issuer].adopt)
+        await source.start()
+        await source.close()
+        if source.error is not None:
+            found.notes.append(f"the key set of {config.issuer} cannot be used: {source.error}")
+    return known
+
+
+def _refuse(found: Explanation, reason: Reason, detail: str) -> None:
+    found.verdict, found.reason = "deny", reason.value
+    found.status, found.detail = REFUSALS[reason].status, detail or REFUSALS[reason].title
+
+
+def _backend_lines(loaded: Loaded, head: RequestHead, route: Route, token: Verified | None, address: str) -> list[str]:
+    trusted = TrustedProxies(map(str, loaded.config.trusted_proxies))
+    peer, is_trusted = trusted.judge(address)
+    scheme = b"https" if loaded.config.tls else b"http"
+    raw = head_lines(head, route, token, peer.encode(), scheme, b"localhost", b"<request id>", is_trusted=is_trusted)
+    return raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\r\n")

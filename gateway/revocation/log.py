@@ -1,0 +1,270 @@
+"""Writing to the log: revoke, undo, declare; and the receipt that says who enforces it.
+
+A revocation is one script: the fact, the entry, and the names of the members that must enforce it, in one atomic step. Then the
+waiter listens to the positions they publish. It subscribes before it appends, so no message is missed; should one be, the register itself
+is read every now and then. Whoever stays silent is fenced by the waiter's clock (receipt.py).
+
+An answer that is lost on its way leaves it open whether the entry was appended: the same request is sent again under the same
+id, which appends once. Until the deadline; then `StoreUnavailable`, and nothing was promised.
+
+Not here: deciding what is refused (enforce), following (follower.py), and deleting session records.
+"""
+
+import asyncio
+import json
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from redis.asyncio.client import PubSub
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError, StoreError, StoreLost, StoreUnavailable
+from gateway.revocation.entry import KINDS, LARGEST_VALUE, Kind, Revocation
+from gateway.revocation.keys import ACKS, DECLARE, KEYS, LEAVE, MEMBERS, REVOKE, UNDO
+from gateway.revocation.lifetimes import Lifetimes, expiry_of, largest_skew_s
+from gateway.revocation.receipt import Member, Receipt, Tally
+from gateway.store.client import Argument, Store, store_errors
+from gateway.store.durability import Durability
+from gateway.store.scripts import Script, run_script
+
+DEADLINE_S: Final = 5.0
+SILENCE_S: Final = 60.0
+_REGISTER_EVERY_S: Final = 0.25
+_PAUSE_S: Final = 0.05
+_MOST_AT_ONCE: Final = 16
+_LONGEST_TEXT: Final = 512
+
+
+class RevocationRefused(GatewayError):
+    """The request makes no sense to the log: an unknown id, or a not-before in the future [L7]."""
+
+    source = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Who follows the log, and where it ends."""
+
+    epoch: str
+    head: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Appended:
+    epoch: str
+    sequence: int
+    members: tuple[Member, ...]
+
+
+class RevocationLog:
+    """The writer's side of the log. Per process; holds nothing but the client it was given."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        max_staleness: float,
+        *,
+        issuers: Mapping[str, Lifetimes] | None = None,
+        not_fenced_routes: Sequence[str] = (),
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._max_staleness_s = max_staleness
+        self._issuers = dict(issuers or {})
+        self._not_fenced_routes = tuple(not_fenced_routes)
+        self._deadline_s = deadline_s
+        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._last_heard: dict[str, tuple[int, float]] = {}
+
+    async def revoke(self, revocation: Revocation) -> Receipt:
+        """Revoke, and wait until every worker enforces it or is provably stopped, at most until the deadline.
+
+        Raises `RevocationRefused`, `StoreLost` (the store was never declared, or is empty), and `StoreUnavailable`: then it may or may
+        not have been appended; repeating it under the same `id` is safe.
+        """
+        revocation = replace(revocation, id=revocation.id or secrets.token_hex(16))
+        return await self._append_and_wait(REVOKE, self._arguments(revocation), revocation.id)
+
+    async def undo(self, revocation_id: str, reason: str = "") -> Receipt:
+        """Lift one revocation; what others say about the same key stays. Raises as `revoke` does."""
+        arguments: list[Argument] = [secrets.token_hex(8), _raw_id(revocation_id), _text(reason=reason)]
+        return await self._append_and_wait(UNDO, arguments, revocation_id)
+
+    async def renew(self, issuer: str, session: str) -> bool:
+        """Use of a revoked session was seen: its denial lives on from now, when half of its life is over [L6]. Whether it was needed."""
+        revocation = Revocation(Kind.SESSION, session, issuer, "renewed by use", "use", id=secrets.token_hex(16))
+        arguments = self._arguments(revocation)
+        arguments[-1] = "renew"
+        return isinstance(await _append(self._store, REVOKE, arguments), _Appended)
+
+    async def declare(self, *, again: bool = False) -> str:
+        """Declare the store's first use [L5]; its epoch. Does nothing on a declared store, unless `again`: then a lost one starts anew."""
+        arguments: list[Argument] = [secrets.token_hex(8), secrets.randbelow(1 << 20), "again" if again else ""]
+        epoch, _ = await run_script(self._store, DECLARE, KEYS, arguments)
+        return _decoded(epoch)
+
+    async def is_declared(self) -> bool:
+        """Whether the store's first use was declared."""
+        return bool((await self.members()).epoch)
+
+    async def members(self) -> Register:
+        """The register, everybody in it."""
+        epoch, head, workers = await run_script(self._store, MEMBERS, KEYS, [])
+        return Register(_decoded(epoch), int(head), _read_members(workers))
+
+    async def remove(self, incarnation: str) -> bool:
+        """Strike a worker that is certainly dead: its supervisor saw its end. Whether it was there."""
+        return bool(await run_script(self._store, LEAVE, KEYS, [incarnation, ""]))
+
+    async def remove_silent(self) -> tuple[str, ...]:
+        """Strike the workers not heard of for 60 s, by this process's clock and by what it saw itself: a jump of the store's clock
+        silences nobody. Call it every few seconds. Who was struck."""
+        now = self._clock.boot()
+        members = (await self.members()).members
+        heard = {member.incarnation: self._heard(member, now) for member in members}
+        self._last_heard = heard
+        struck = []
+        for incarnation, (renewals, at) in heard.items():
+            if now - at > SILENCE_S and await run_script(self._store, LEAVE, KEYS, [incarnation, renewals]):
+                struck.append(incarnation)
+        return tuple(struck)
+
+    def _heard(self, member: Member, now: float) -> tuple[int, float]:
+        renewals, at = self._last_heard.get(member.incarnation, (-1, now))
+        return (renewals, at) if renewals == member.renewals else (member.renewals, now)
+
+    def _arguments(self, revocation: Revocation) -> list[Argument]:
+        expiry = expiry_of(revocation, self._issuers)
+        return [
+            secrets.token_hex(8),
+            _raw_id(revocation.id),
+            revocation.kind.value,
+            KINDS.index(revocation.kind) + 1,
+            revocation.key,
+            min(revocation.value, LARGEST_VALUE),
+            expiry.at,
+            expiry.after_s,
+            math.ceil(largest_skew_s(self._issuers)),
+            revocation.fold_into,
+            _text(issuer=revocation.issuer, name=revocation.name, reason=revocation.reason, source=revocation.source),
+            "",
+        ]
+
+    async def _append_and_wait(self, script: Script, arguments: Sequence[Argument], revocation_id: str) -> Receipt:
+        started = self._clock.boot()
+        deadline = started + self._deadline_s
+        async with self._slots, self._store.pubsub() as acks, self._store.client() as connection:
+            durability = Durability(connection)
+            await durability.before_append()
+            appended = await self._append_until(connection, script, arguments, acks, deadline)
+            tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
+            durable = await durability.after_append()
+            await self._listen(acks, tally, deadline)
+        now = self._clock.boot()
+        fenced = tally.fenced(now)
+        return Receipt(
+            id=revocation_id,
+            enforced_by=tally.enforced(),
+            fenced=fenced,
+            workers=tally.workers,
+            complete=tally.is_complete(now),
+            durable=durable,
+            took_ms=round((now - started) * 1000, 3),
+            not_fenced_routes=self._not_fenced_routes if fenced else (),
+        )
+
+    async def _append_until(self, connection: Store, script: Script, arguments: Sequence[Argument], acks: PubSub, deadline: float) -> _Appended:
+        while True:
+            try:
+                with store_errors():
+                    await acks.subscribe(ACKS)
+                answer = await _append(connection, script, arguments)
+                assert isinstance(answer, _Appended)
+                return answer
+            except StoreUnavailable:
+                if self._clock.boot() + _PAUSE_S > deadline:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _listen(self, acks: PubSub, tally: Tally, deadline: float) -> None:
+        """Until nobody is open. Errors of the store are no news of anybody; the clock goes on."""
+        while True:
+            now = self._clock.boot()
+            if tally.is_complete(now) or now >= deadline:
+                return
+            wait_s = min(_REGISTER_EVERY_S, deadline - now, tally.next_fence(now) + 0.001)
+            try:
+                with store_errors():
+                    message = await acks.get_message(ignore_subscribe_messages=False, timeout=wait_s)
+                if message is None:
+                    tally.hear_register((await self.members()).members)
+                elif message["type"] == "message":
+                    _hear(tally, message["data"])
+            except StoreError:
+                await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - now)))
+
+
+async def _append(store: Store, script: Script, arguments: Sequence[Argument]) -> _Appended | None:
+    """None: nothing had to be appended."""
+    answer = await run_script(store, script, KEYS, arguments)
+    match _decoded(answer[0]):
+        case "appended":
+            return _Appended(_decoded(answer[1]), int(answer[2]), _read_members(answer[3]))
+        case "current":
+            return None
+        case "undeclared":
+            raise StoreLost("the store was never declared, or lost everything: gateway store init declares its first use")
+        case "poison":
+            raise RevocationRefused("a not-before cannot lie in the future")
+        case "unknown":
+            raise RevocationRefused("there is no revocation with this id, or it has expired")
+        case "too-many":
+            raise RevocationRefused("this was revoked too often to lift one of it")
+        case other:
+            raise StoreUnavailable(f"the store's answer is not one of ours: {other[:20]}")
+
+def _hear(tally: Tally, raw: bytes) -> None:
+    match raw.decode("utf-8", "replace").split(" "):
+        case [incarnation, "left"]:
+            tally.hear_left(incarnation)
+        case [incarnation, epoch, position] if position.isdecimal():
+            tally.hear(incarnation, epoch, int(position))
+
+
+def _read_members(flat: Sequence[bytes]) -> tuple[Member, ...]:
+    return tuple(_read_member(name, line) for name, line in zip(flat[::2], flat[1::2], strict=True))
+
+
+def _read_member(name: bytes, line: bytes) -> Member:
+    try:
+        state, epoch, position, staleness_ms, renewals, renewed_at, label = line.decode().split(" ", 6)
+        return Member(
+            name.decode(), state, epoch, int(position), int(staleness_ms) / 1000, int(renewals), float(renewed_at), label
+        )
+    except ValueError as error:
+        raise StoreUnavailable("the register of workers cannot be read") from error
+
+
+def _raw_id(revocation_id: str) -> bytes:
+    try:
+        raw = bytes.fromhex(revocation_id)
+    except ValueError:
+        raw = b""
+    if len(raw) != 16 or not any(raw):
+        raise RevocationRefused("an id of a revocation is 32 hexadecimal digits")
+    return raw
+
+
+def _text(**parts: str) -> str:
+    """For people who read the log later; bounded, because names and reasons are as long as somebody likes."""
+    return json.dumps({name: value[:_LONGEST_TEXT] for name, value in parts.items()}, ensure_ascii=True)
+
+
+def _decoded(raw: Any) -> str:
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)

@@ -1,0 +1,401 @@
+"""A follower and a real store: the log is followed, proven, acknowledged, and not believed when it is not the one we knew."""
+
+import asyncio
+import time
+
+import pytest
+from following import MAX_STALENESS_S, SetClock, following
+from store_process import StoreProcess, until, until_awaited
+
+from gateway.clock import Clock
+from gateway.revocation.entry import Entry, Kind, Revocation, fact_key
+from gateway.revocation.follower import Follower
+from gateway.revocation.keys import ENTRIES, RECORD, WORKERS
+from gateway.revocation.log import RevocationLog
+from gateway.revocation.state import State
+from gateway.revocation.view import View
+from gateway.store.client import Store, command, connect
+
+ALICE = fact_key(Kind.USER, "", "alice")
+
+
+@pytest.fixture
+def log(store: Store, clock: Clock) -> RevocationLog:
+    return RevocationLog(store, clock, MAX_STALENESS_S)
+
+
+async def test_a_revocation_reaches_the_view_and_then_the_live_connections(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        receipt = await log.revoke(Revocation(Kind.USER, "alice", reason="left"))
+        assert (receipt.enforced_by, receipt.fenced, receipt.workers, receipt.complete) == (1, 0, 1, True)
+        assert abs(worker.view.find(ALICE) - time.time()) < 5
+        assert [(seen.kind, seen.name, seen.reason, seen.revocation) for seen in worker.entries] == [
+            (Kind.USER, "alice", "left", receipt.id)
+        ]
+
+
+async def test_L1_positions_are_dense_and_each_entry_names_the_one_before(store: Store, log: RevocationLog) -> None:
+    epoch = await log.declare()
+    for name in "abc":
+        await log.revoke(Revocation(Kind.SESSION, name))
+    entries = await command(store, "XRANGE", ENTRIES, "-", "+")
+    assert [position.decode() for position, _ in entries] == [f"{epoch}-{sequence}" for sequence in (1, 2, 3, 4)]
+    fields = [dict(zip(raw[::2], raw[1::2], strict=True)) for _, raw in entries]
+    assert [entry[b"before"] for entry in fields[1:]] == [entry[b"id"] for entry in fields[:-1]]
+    assert len({entry[b"id"] for entry in fields}) == 4
+
+
+async def test_L2_a_hole_in_the_log_is_lost(store_url: str, store: Store, log: RevocationLog, store_process: StoreProcess) -> None:
+    epoch = await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        worker.follower._on_entry = _refuse  # it reads, and cannot go on
+        await asyncio.gather(*(log._store.execute_command("PING") for _ in range(2)))
+        await _append(log, "a"), await _append(log, "b"), await _append(log, "c")
+        await command(store, "XDEL", ENTRIES, f"{epoch}-3")
+        await worker.until_lost()
+
+
+async def test_L2_an_emptied_store_is_lost_and_nothing_is_forgotten(store_url: str, store: Store, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        await log.revoke(Revocation(Kind.USER, "alice"))
+        await command(store, "FLUSHALL")
+        await worker.until_lost()
+        assert worker.view.find(ALICE)
+        await worker.until_polled_again(3)
+        assert worker.view.state is State.LOST
+        assert worker.view.was_live
+
+
+async def test_L2_a_store_that_was_rolled_back_is_lost_even_after_it_grew_again(store_process: StoreProcess, clock: Clock) -> None:
+    client = connect(store_process.url)
+    log = RevocationLog(client, clock, MAX_STALENESS_S)
+    await log.declare()
+    old = store_process.keep_copy()
+    async with following(store_process.url) as worker:
+        await worker.until_live()
+        await log.revoke(Revocation(Kind.USER, "alice"))
+        store_process.freeze()
+        store_process.roll_back(old)
+        await _append(log, "bob")
+        await worker.until_lost()
+        assert worker.view.find(ALICE)
+    await client.aclose()
+
+
+async def test_L2_a_fork_is_lost(store_url: str, store: Store, log: RevocationLog) -> None:
+    """A failover dropped our last entry, and another took its number: the stream looks whole."""
+    epoch = await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        await log.revoke(Revocation(Kind.USER, "alice"))
+        script = """
+            redis.call('DEL', KEYS[1])
+            redis.call('XADD', KEYS[1], ARGV[1]..'-2', 'id', 'other', 'before', 'x')
+            redis.call('HSET', KEYS[2], 'head', '2', 'head_id', 'other')
+        """
+        await command(store, "EVAL", script, 2, ENTRIES, RECORD, epoch)
+        await worker.until_lost()
+
+
+async def test_L2_below_the_floor_a_follower_reloads_and_merges(store_url: str, store: Store, log: RevocationLog) -> None:
+    epoch = await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        await log.revoke(Revocation(Kind.USER, "alice"))
+        script = """
+            redis.call('XADD', KEYS[1], ARGV[1]..'-3', 'id', 'x', 'before', 'y')
+            redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1]..'-3')
+            redis.call('HSET', KEYS[2], 'floor', '3', 'head', '3', 'head_id', 'x')
+        """
+        await command(store, "EVAL", script, 2, ENTRIES, RECORD, epoch)
+        await until(lambda: worker.follower.statistics.snapshots == 2)
+        await worker.until_live()
+        assert worker.view.find(ALICE)
+        assert worker.follower.statistics.position == 3
+
+
+async def test_L3_a_replica_proves_nothing(store_url: str, store: Store, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        await command(store, "REPLICAOF", "127.0.0.1", "1")
+        try:
+            await worker.until_failed_again()
+            proven_at = worker.view.proven_at
+            await worker.until_failed_again()
+            assert worker.view.proven_at == proven_at
+            assert "READONLY" in worker.follower.statistics.last_error
+        finally:
+            await command(store, "REPLICAOF", "NO", "ONE")
+        await until(lambda: worker.view.proven_at > proven_at)
+
+
+async def test_L3_a_proof_is_dated_by_when_it_was_asked(store_process: StoreProcess, clock: Clock) -> None:
+    client = connect(store_process.url)
+    await RevocationLog(client, clock, MAX_STALENESS_S).declare()
+    async with following(store_process.url) as worker:
+        await worker.until_live()
+        store_process.freeze()
+        frozen_at = worker.clock.boot()
+        await asyncio.sleep(0)
+        await until(lambda: worker.clock.boot() > frozen_at + 0.1)
+        assert worker.view.proven_at <= frozen_at + 0.1
+        store_process.thaw()
+        await until(lambda: worker.view.proven_at > frozen_at)
+    await client.aclose()
+
+
+async def test_L3_entries_are_applied_before_they_prove_anything(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        proven: list[float] = []
+
+        def note(_: Entry) -> None:
+            proven.append(worker.view.proven_at)
+            raise RuntimeError("a live connection could not be ended")
+
+        worker.follower._on_entry = note
+        await _append(log, "alice")
+        await until(lambda: len(proven) >= 3)
+        assert len(set(proven)) == 1, "an entry that was not handed on proves nothing"
+        assert worker.view.find(fact_key(Kind.USER, "", "alice"))
+        worker.follower._on_entry = worker.entries.append
+        await until(lambda: worker.view.proven_at > proven[0])
+        assert len(worker.entries) == 1
+
+
+async def test_L4_a_lift_reaches_the_view_and_survives_in_the_snapshot(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        receipt = await log.revoke(Revocation(Kind.USER, "alice"))
+        await log.undo(receipt.id)
+        assert worker.view.find(ALICE) == 0
+        assert worker.entries[-1].kind is Kind.LIFT
+        assert (worker.entries[-1].lifted_kind, worker.entries[-1].name) == (Kind.USER, "alice")
+    async with following(store_url) as newcomer:
+        await newcomer.until_live()
+        assert newcomer.view.find(ALICE) == 0
+        assert len(newcomer.view) == 1
+
+
+async def test_L5_a_store_that_was_never_declared_is_lost(store_url: str, log: RevocationLog) -> None:
+    async with following(store_url) as worker:
+        await worker.until_lost()
+        await worker.until_polled_again()
+        assert not worker.view.was_live
+        await log.declare()
+        await worker.until_live()
+
+
+async def test_L5_after_a_loss_only_a_declaration_leads_back_and_what_was_known_stays(
+    store_url: str, store: Store, log: RevocationLog
+) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        await log.revoke(Revocation(Kind.USER, "alice"))
+        await command(store, "FLUSHALL")
+        await worker.until_lost()
+        declared_at = int(time.time())
+        await log.declare()
+        await worker.until_live()
+        assert worker.view.find(ALICE)
+        assert worker.view.complete_since >= declared_at
+        assert (await log.revoke(Revocation(Kind.USER, "bob"))).enforced_by == 1
+
+
+async def test_L5_an_older_epoch_is_not_ours(store_url: str, store: Store, log: RevocationLog) -> None:
+    epoch = await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        older = str(int(epoch) - (1 << 20))
+        script = "redis.call('HSET', KEYS[1], 'epoch', ARGV[1])"
+        await command(store, "EVAL", script, 1, RECORD, older)
+        await worker.until_lost()
+        await worker.until_polled_again(3)
+        assert worker.view.state is State.LOST
+        await command(store, "EVAL", script, 1, RECORD, epoch)
+        await worker.until_live()
+
+
+async def test_L7_a_poisoned_not_before_is_reported_and_not_applied(store_url: str, store: Store, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        future = int(time.time()) + 100_000
+        log._arguments = _with_skew(log, 1_000_000)  # type: ignore[method-assign]
+        await log.revoke(Revocation(Kind.USER, "alice", value=future))
+        assert worker.view.find(ALICE) == 0
+        assert worker.poisoned
+        assert not worker.entries
+        async with following(store_url) as newcomer:
+            await newcomer.until_live()
+            assert newcomer.view.find(ALICE) == 0
+            assert newcomer.poisoned
+
+
+async def test_W1_a_worker_is_a_member_only_once_it_has_applied_the_head(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    assert (await log.revoke(Revocation(Kind.USER, "alice"))).workers == 0
+    async with following(store_url) as worker:
+        await worker.until_live()
+        (member,) = (await log.members()).members
+        assert (member.incarnation, member.state, member.position, member.label) == (worker.incarnation, "live", 2, "worker 0")
+
+
+async def test_W1_a_draining_worker_counts_until_it_leaves(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        worker.follower.drain()
+
+        async def is_draining() -> bool:
+            return [member.state for member in (await log.members()).members] == ["draining"]
+
+        await until_awaited(is_draining)
+        assert (await log.revoke(Revocation(Kind.USER, "alice"))).enforced_by == 1
+        await worker.follower.leave()
+        assert (await log.revoke(Revocation(Kind.USER, "alice"))).workers == 0
+        assert not worker.is_fresh
+        await worker.task
+        assert not (await log.members()).members
+
+
+async def test_W1_a_worker_that_was_struck_registers_again_only_at_the_head(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        assert await log.remove(worker.incarnation)
+        await worker.until_polled_again()
+        assert (await log.revoke(Revocation(Kind.USER, "alice"))).enforced_by == 1
+
+
+async def test_W2_a_member_that_hangs_is_fenced_and_has_stopped_itself(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        worker.task.cancel()
+        receipt = await log.revoke(Revocation(Kind.USER, "alice"))
+        assert (receipt.enforced_by, receipt.fenced, receipt.workers, receipt.complete) == (0, 1, 1, True)
+        assert receipt.took_ms >= 1250 * MAX_STALENESS_S
+        assert not worker.is_fresh
+
+
+async def test_T6_the_offset_to_the_store_is_measured_and_a_wrong_clock_is_told(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    clock = SetClock()
+    async with following(store_url, clock=clock) as worker:
+        await worker.until_live()
+        assert worker.follower.is_clock_right
+        clock.ahead_s = 10.0
+        await worker.until_polled_again()
+        assert not worker.follower.is_clock_right
+        assert -11 < clock.store_offset_s < -9
+
+
+async def test_T6_now_never_goes_back() -> None:
+    clock = Clock()
+    clock._latest = time.time() + 1000
+    assert clock.wall() == clock.wall() > time.time()
+
+
+async def test_a_large_snapshot_is_loaded_whole_while_the_log_goes_on(store_url: str, store: Store, log: RevocationLog) -> None:
+    await log.declare()
+    script = """
+        for i = 1, 20000 do
+          local key = string.sub(redis.sha1hex(tostring(i)), 1, 16)
+          redis.call('HSET', KEYS[1], key, struct.pack('>I8I8I8I8Bc16c16', i, 1900000000, 1, 0, 1, string.rep('\\0', 16), string.rep('\\0', 16)))
+        end
+    """
+    await command(store, "EVAL", script, 1, "gateway:{log}:states")
+    async with following(store_url) as worker:
+        names = [f"user{number}" for number in range(30)]
+        for name in names:
+            await _append(log, name)
+        await worker.until_live()
+        assert len(worker.view) == 20_030
+        assert all(worker.view.find(fact_key(Kind.USER, "", name)) for name in names)
+
+
+async def test_L6_the_store_s_clock_ahead_frees_nothing(store: Store, clock: Clock) -> None:
+    """The purge believes the earlier of the two clocks: here ours, an hour behind the expiry that the store has passed."""
+    from gateway.revocation.keys import KEYS, PURGE, STATES
+    from gateway.store.scripts import run_script
+
+    log = RevocationLog(store, clock, MAX_STALENESS_S)
+    await log.declare()
+    await log.revoke(Revocation(Kind.TOKEN, "jti", "i", expires_at=time.time() - 1000))
+    an_hour_ago = int(time.time()) - 3600
+    assert await run_script(store, PURGE, KEYS, [an_hour_ago, 100, 3600]) == [0, 0]
+    assert await command(store, "HLEN", STATES) == 1
+    assert (await run_script(store, PURGE, KEYS, [int(time.time()) + 9999, 100, 3600]))[0] == 1
+    assert await command(store, "HLEN", STATES) == 0
+
+
+async def test_L2_trimming_is_by_age_leaves_the_head_and_tells_the_floor(store: Store, clock: Clock) -> None:
+    from gateway.revocation.keys import KEYS, PURGE
+    from gateway.store.scripts import run_script
+
+    log = RevocationLog(store, clock, MAX_STALENESS_S)
+    epoch = await log.declare()
+    for name in "abcd":
+        await log.revoke(Revocation(Kind.USER, name))
+    now = int(time.time()) + 10
+    assert (await run_script(store, PURGE, KEYS, [now, 100, 3600]))[1] == 0
+    assert (await run_script(store, PURGE, KEYS, [now, 100, -3600]))[1] == 4
+    assert [position for position, _ in await command(store, "XRANGE", ENTRIES, "-", "+")] == [f"{epoch}-5".encode()]
+    assert await command(store, "HGET", RECORD, "floor") == b"5"
+
+
+async def test_leases_are_written_by_each_poll(store_url: str, store: Store, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        before = await command(store, "HGET", WORKERS, worker.incarnation)
+        await worker.until_polled_again()
+        assert await command(store, "HGET", WORKERS, worker.incarnation) != before
+
+
+async def test_two_followers_with_the_default_staleness_share_a_store(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url, max_staleness=2.0) as one, following(store_url, max_staleness=2.0) as two:
+        await one.until_live(), await two.until_live()
+        receipts = await asyncio.gather(*(log.revoke(Revocation(Kind.TOKEN, f"t{number}", "i")) for number in range(40)))
+        assert all((receipt.enforced_by, receipt.workers) == (2, 2) for receipt in receipts)
+        assert len(one.entries) == len(two.entries) == 40
+
+
+def test_a_follower_says_what_it_is_about(clock: Clock) -> None:
+    follower = Follower("unix:///nowhere", View(), clock, incarnation="x", max_staleness=2.0)
+    assert repr(follower) == "<Follower x empty at None>"
+
+
+def _refuse(_: Entry) -> None:
+    raise RuntimeError("not now")
+
+
+async def _append(log: RevocationLog, name: str) -> None:
+    """Append without waiting for anybody."""
+    from gateway.revocation.keys import KEYS, REVOKE
+    from gateway.store.scripts import run_script
+
+    revocation = Revocation(Kind.USER, name, id=name.encode().hex().ljust(32, "0"))
+    await run_script(log._store, REVOKE, KEYS, log._arguments(revocation))
+
+
+def _with_skew(log: RevocationLog, skew: int):  # type: ignore[no-untyped-def]
+    original = RevocationLog._arguments
+
+    def arguments(revocation: Revocation) -> list[object]:
+        made = original(log, revocation)
+        made[8] = skew
+        return made
+
+    return arguments

@@ -1,0 +1,203 @@
+"""Workers that die, hang, never start or do not want to end; real processes, real signals."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from store_process import StoreProcess
+from supervising import TINY_WORKER, TOKENS, Running, configuration, ends_at_once, eventually, is_alive, running, signal_process
+
+from gateway.boot import Boot
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.listeners import CannotListen
+from gateway.revocation.log import RevocationLog
+from gateway.store.client import Store, connect
+
+
+@pytest.fixture
+async def declared(store: Store, store_url: str, clock: Clock) -> str:
+    await RevocationLog(store, clock, 2.0).declare()
+    return store_url
+
+
+async def value(gateway: Running, sample: str) -> float:
+    _, _, page = await gateway.call("GET", "/metrics")
+    return float(next(line for line in page.splitlines() if line.startswith(sample + " ")).rpartition(" ")[2])
+
+
+def test_a_boot_letter_survives_the_envelope():
+    boot = Boot("/etc/gateway.yaml", 1, 2, 7, "unix:///s", ("127.0.0.1:80", "unix:/g"), (-1, 9), "f00", 42)
+    assert Boot.from_json(boot.to_json()) == boot
+    assert boot.descriptors() == [7, 9]
+    assert Boot.from_json(boot.environment({"PATH": "/bin"})["GATEWAY_BOOT"]) == boot
+
+
+async def test_ready_when_every_worker_is_live_and_says_so_once(declared: str, tmp_path: Path):
+    said: list[str] = []
+    async with running(configuration(tmp_path, declared), announce=said.append) as gateway:
+        assert len(set(gateway.pids())) == 2
+        await eventually(lambda: said)
+        assert said == [
+            f"Listening on {gateway.supervisor.addresses[0]} with 2 worker(s); admin on {gateway.supervisor.admin_address}"
+        ]
+        assert (await gateway.call("GET", "/readyz", None))[0] == 200
+        for pid in gateway.pids():
+            assert b"gateway" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert gateway.ended.result() == 0
+    assert len(said) == 1
+
+
+async def test_a_dead_worker_is_replaced_and_its_counts_stay(declared: str, tmp_path: Path):
+    async with running(configuration(tmp_path, declared)) as gateway:
+        before = gateway.pids()
+        incarnation = gateway.supervisor.workers()[0].incarnation
+        assert await value(gateway, 'gateway_requests_total{code="200",method="GET",route="app"}') == 2
+        signal_process(before[0], signal.SIGKILL)
+        await eventually(lambda: gateway.pids()[0] not in {None, before[0]})
+        assert gateway.pids()[1] == before[1]
+        await eventually(lambda: all(worker.is_ready for worker in gateway.supervisor.workers()))
+        assert gateway.supervisor.workers()[0].incarnation != incarnation
+        async with asyncio.timeout(10):
+            while await value(gateway, 'gateway_requests_total{code="200",method="GET",route="app"}') != 3:
+                pass
+        assert await value(gateway, 'gateway_connections{side="client"}') == 2
+        assert await value(gateway, "gateway_worker_restarts_total") == 1
+        assert await value(gateway, "gateway_workers") == 2
+
+
+async def test_a_stuck_worker_is_killed_and_replaced(declared: str, tmp_path: Path):
+    async with running(configuration(tmp_path, declared)) as gateway:
+        before = gateway.pids()
+        signal_process(before[1], signal.SIGSTOP)
+        await eventually(lambda: not is_alive(before[1]))
+        await eventually(lambda: all(worker.is_ready for worker in gateway.supervisor.workers()))
+        assert gateway.pids()[0] == before[0]
+
+
+async def test_ready_stays_while_one_worker_is_live(declared: str, tmp_path: Path):
+    async with running(configuration(tmp_path, declared)) as gateway:
+        signal_process(gateway.pids()[0], signal.SIGKILL)
+        await eventually(lambda: not gateway.supervisor.workers()[0].is_ready)
+        assert (await gateway.call("GET", "/readyz", None))[0] == 200
+
+
+async def test_W2_a_dead_workers_membership_ends_with_it(declared: str, tmp_path: Path, store: Store, clock: Clock):
+    log = RevocationLog(store, clock, 2.0)
+    async with running(configuration(tmp_path, declared)) as gateway:
+        members = {worker.incarnation for worker in gateway.supervisor.workers()}
+        assert {member.incarnation for member in (await log.members()).members} == members
+        signal_process(gateway.pids()[0], signal.SIGKILL)
+        dead = gateway.supervisor.workers()[0].incarnation
+        await eventually(lambda: gateway.supervisor.workers()[0].incarnation != dead)
+        async with asyncio.timeout(10):
+            while dead in {member.incarnation for member in (await log.members()).members}:
+                await asyncio.sleep(0.02)
+    assert (await log.members()).members == ()
+
+
+async def test_workers_that_end_at_once_are_started_again_with_pauses(declared: str, tmp_path: Path):
+    loaded = configuration(tmp_path, declared, workers=1)
+    async with running(loaded, ends_at_once(3), until="admin_address") as gateway:
+        await eventually(lambda: gateway.supervisor.workers() and gateway.supervisor.workers()[0].restarts >= 2)
+        assert (await gateway.call("GET", "/livez", None))[0] == 200
+        assert (await gateway.call("GET", "/readyz", None))[0] == 503
+        await eventually(lambda: gateway.supervisor.workers()[0].state == "waiting")
+
+
+async def test_an_orderly_end_waits_for_the_drain_and_then_kills(declared: str, tmp_path: Path):
+    loaded = configuration(tmp_path, declared, workers=1, drain="100ms")
+    async with running(loaded, (*TINY_WORKER, "stubborn")) as gateway:
+        pid = gateway.pids()[0]
+        gateway.supervisor.stop()
+        assert (await gateway.call("GET", "/readyz?verbose", None))[0] == 503
+        assert await gateway.ended == 0
+        assert not is_alive(pid)
+
+
+async def test_a_second_signal_ends_it_at_once(declared: str, tmp_path: Path):
+    loaded = configuration(tmp_path, declared, workers=1, drain="1h")
+    async with running(loaded, (*TINY_WORKER, "stubborn")) as gateway:
+        pid = gateway.pids()[0]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await eventually(lambda: gateway.supervisor.is_stopping)
+        assert is_alive(pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert await gateway.ended == 1
+        assert not is_alive(pid)
+
+
+async def test_a_store_that_is_away_at_the_start_is_waited_for_and_said_once(
+    store_process: StoreProcess, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "gateway.supervisor")
+    url = store_process.url
+    store_process.kill()
+    async with running(configuration(tmp_path, url), until="admin_address") as gateway:
+        await eventually(lambda: "cannot be used, waiting for it" in caplog.text)
+        await eventually(lambda: [worker.state for worker in gateway.supervisor.workers()] == ["running", "running"])
+        status, _, text = await gateway.call("GET", "/readyz?verbose", None)
+        assert (status, text.splitlines()[0]) == (503, "[-] store: no answer")
+        assert await value(gateway, "gateway_store_up") == 0
+        store_process.start()
+        await eventually(lambda: "answers again" in caplog.text)
+        assert caplog.text.count("cannot be used, waiting for it") == 1
+        await eventually(lambda: {worker.reading.state for worker in gateway.supervisor.workers()} == {"lost"})
+        client = connect(url)
+        await RevocationLog(client, clock, 2.0).declare()
+        await client.aclose()
+        await eventually(lambda: gateway.supervisor.is_ready)
+
+
+async def test_L5_an_embedded_store_declares_itself_and_comes_back(tmp_path: Path):
+    async with running(configuration(tmp_path, "embedded")) as gateway:
+        status, _, document = await gateway.call("GET", "/v1/status")
+        assert status == 200
+        assert document["store"]["url"] == "embedded"
+        assert document["store"]["epoch"]
+        server = gateway.supervisor._store._server  # type: ignore[union-attr]
+        killed = server.process_id
+        signal_process(killed, signal.SIGKILL)
+        await eventually(lambda: server.process_id not in {None, killed})
+        await eventually(lambda: gateway.supervisor.store.is_up and gateway.supervisor.is_ready)
+    async with running(configuration(tmp_path, "embedded")) as gateway:
+        assert (await gateway.call("GET", "/v1/status"))[2]["store"]["epoch"] == document["store"]["epoch"]
+
+
+async def test_an_address_in_use_is_told_by_name_and_nothing_is_left(declared: str, tmp_path: Path):
+    async with running(configuration(tmp_path, declared)) as gateway:
+        taken = gateway.supervisor.admin_address.removeprefix("http://")
+        with pytest.raises(CannotListen, match=taken):
+            async with running(configuration(tmp_path, declared, admin=taken), until="admin_address"):
+                raise AssertionError("it must not start")
+
+
+async def test_workers_die_with_their_supervisor(declared: str, tmp_path: Path):
+    """The supervisor as a process of its own, killed without a word."""
+    loaded = configuration(tmp_path, declared, workers=2)
+    program = f"""
+import sys, uvloop
+sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+from supervising import TINY_WORKER
+from gateway.config.load import load
+from gateway.supervisor import Supervisor
+supervisor = Supervisor(load({str(loaded.path)!r}, {{}}), command=TINY_WORKER, announce=lambda line: print(
+    *(worker.pid for worker in supervisor.workers()), flush=True))
+uvloop.run(supervisor.run())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout
+        pids = [int(pid) for pid in (await asyncio.to_thread(supervisor.stdout.readline)).split()]
+        assert len(pids) == 2
+        assert all(is_alive(pid) for pid in pids)
+        supervisor.kill()
+    await eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def test_a_supervisor_that_cannot_start_raises_our_own_error():
+    assert issubclass(CannotListen, GatewayError)
+    assert all(len(token) >= 32 for token in TOKENS)
