@@ -14,9 +14,11 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import uvloop
@@ -26,7 +28,7 @@ from gateway.clock import Clock
 from gateway.config.load import Loaded, load
 from gateway.enforce.known import Known
 from gateway.enforce.verified import Verified
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, StoreError
 from gateway.proxy.exchange import end_if_revoked
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.plane import Plane
@@ -37,7 +39,7 @@ from gateway.revocation.follower import Follower
 from gateway.revocation.state import State
 from gateway.revocation.view import View
 from gateway.routes.compile import compile_routes
-from gateway.store.client import connect
+from gateway.store.client import Store, connect
 from gateway.store.once import claim_once
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.lines import LineWriter
@@ -49,7 +51,6 @@ from gateway.tokens.jwks import KeySetSource
 
 HEARTBEAT_S: Final = 0.25
 LISTEN_ANYWAY_AFTER_S: Final = 1.0
-CLOCK_LIMIT_S: Final = 1.0
 
 logger: Final = logging.getLogger("gateway.worker")
 
@@ -98,6 +99,10 @@ class Worker:
             incarnation=self._boot.incarnation,
             max_staleness=self._config.store.max_staleness,
             on_entry=lambda entry: on_entry(entry, plane),
+            on_command=self._metrics.store_command,
+            on_enforced=self._metrics.enforced,
+            largest_skew_s=max((issuer.skew for issuer in self._config.issuers), default=0.0),
+            label=f"worker {self._boot.index} pid {os.getpid()}",
         )
         listener = Listener(plane, server_tls(self._config.tls) if self._config.tls else None)
         listener.start_sweeping()
@@ -112,9 +117,11 @@ class Worker:
                 gc.freeze()  # what exists now stays; collections need not look at it again
             await self._stop.wait()
             self._metrics.listening(False)
+            follower.drain()
             await listener.drain()
         finally:
-            await follower.leave()
+            with contextlib.suppress(StoreError):  # then the supervisor strikes us from the register, or 60 s of silence do
+                await follower.leave()
             for task in (following, *keys):
                 task.cancel()
             await asyncio.gather(following, *keys, return_exceptions=True)
@@ -129,7 +136,7 @@ class Worker:
             self._errors.close()
         return 0
 
-    def _build_plane(self, loop: asyncio.AbstractEventLoop, store: object) -> Plane:
+    def _build_plane(self, loop: asyncio.AbstractEventLoop, store: Store) -> Plane:
         config = self._config
 
         async def claim(token: Verified, route: str) -> bool:
@@ -162,7 +169,7 @@ class Worker:
             self._sources[issuer.issuer] = KeySetSource(issuer, self._directory, self._adopter(issuer.issuer))
         return plane
 
-    def _adopter(self, name: str):  # type: ignore[no-untyped-def]
+    def _adopter(self, name: str) -> Callable[[KeySet], None]:
         def adopt(keys: KeySet) -> None:
             self._known.issuers[name].adopt(keys)
             self._known.tokens.clear()
@@ -194,9 +201,16 @@ class Worker:
     async def _beat(self, follower: Follower) -> None:
         """Tell the supervisor, from the event loop, that it turns, and how the replica stands."""
         while True:
-            self._metrics.heartbeat(self._clock.boot())
+            boot = self._clock.boot()
+            self._metrics.heartbeat(boot)
             state = self._view.state.value
-            self._metrics.replica(state, self._view.proven_at, len(self._view), follower.statistics.position, self._clock.store_offset_s)
+            if self._view.state is State.LIVE and not (
+                self._view.is_fresh(boot, self._config.store.max_staleness) and follower.is_clock_right
+            ):
+                state = "stale"  # also when the clocks disagree: then nobody can judge a token [T6]
+            self._metrics.replica(
+                state, self._view.proven_at, len(self._view), follower.statistics.position, self._clock.store_offset_s
+            )
             await asyncio.sleep(HEARTBEAT_S)
 
 

@@ -36,19 +36,18 @@ def decide(
     """
     if route.access is _PUBLIC:
         return ANYONE
-    try:
-        credential = bearer(authorization)
-    except MalformedCredential:
-        return MALFORMED
-    if credential is None:
-        return ANYONE if route.access is _OPTIONAL else NO_TOKEN
-
-    token = known.tokens.get(credential)
+    token = known.tokens.get(authorization) if authorization is not None else None
     if token is None:
+        try:
+            credential = bearer(authorization)
+        except MalformedCredential:
+            return MALFORMED
+        if authorization is None or credential is None:
+            return ANYONE if route.access is _OPTIONAL else NO_TOKEN
         judged = authenticate(credential, known.issuers)
         if isinstance(judged, Refused):
             return Deny(judged.reason, judged.detail, issuer=judged.issuer, key_id=judged.kid)
-        token = remember(credential, judged, known)
+        token = remember(authorization, judged, known)
     return judge(token, route, known, now, boot, is_claimed=is_claimed)
 
 
@@ -93,10 +92,10 @@ def may_be_stale(route: Route, known: Known, age_s: float) -> bool:
     return route.on_outage is OnOutage.ALLOW
 
 
-def remember(credential: bytes, token: Verified, known: Known) -> Verified:
-    """Compute once what every request with this token needs, and keep it."""
+def remember(authorization: bytes, token: Verified, known: Known) -> Verified:
+    """Compute once what every request with this token needs, and keep it under the field's own bytes."""
     token.fact_keys = fact_keys(token)
     token.identity = identity_lines(token, known.preset)
     token.allow = Allow(token)
-    known.tokens.put(credential, token)
+    known.tokens.put(authorization, token)
     return token

@@ -156,7 +156,8 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_blocked = False
-        self.deadline = self._plane.tick_time + self._plane.timeouts.keep_alive if self.phase is _HEAD else 0.0
+        patience = self._patience_s()
+        self.deadline = 0.0 if patience is None else self._plane.tick_time + patience
         if self.upstream is not None:
             self.upstream.resume_reading()
         self._run()
@@ -164,8 +165,11 @@ class ClientConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """Called by the sweeper: too slow with a head or a body, idle for too long, not reading, or done lingering."""
         self.deadline = 0.0
-        if self.phase is _TUNNEL and self.tunnel is not None:
+        if self.phase is _TUNNEL and self.tunnel is not None and not self.tunnel.ended.is_done:
             self.tunnel.end()
+        elif self.phase is _LINGER and not self._is_blocked and self.transport.get_write_buffer_size():
+            self._is_blocked = True  # it is still reading the last answer, or pretends to
+            self.deadline = self._plane.tick_time + self._plane.timeouts.write
         else:
             self.transport.abort()
 
@@ -192,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
         return self.peer
 
     def start_body(self, head: RequestHead, upstream: "UpstreamConnection") -> None:
-        """From here on the request's body goes to `upstream`, beginning with what is already here."""
+        """From here on the request's body goes to `upstream`, beginning with what is already here. Raises ClientError for that."""
         self.upstream = upstream
         self._decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
         self._body_bytes = 0
@@ -200,7 +204,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self._plane.tick_time + self._plane.timeouts.body
         data, self._buffer = self._buffer, b""
         if data:
-            self._body_received(data)
+            self._forward_body(data)  # raises into the exchange, which runs at the moment: it cannot be interrupted
         self.resume_reading()
 
     @property
@@ -242,7 +246,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.phase = _LINGER
         self._buffer = b""
-        self.deadline = self._plane.tick_time + LINGER_S
+        self.deadline = self._plane.tick_time + (self._plane.timeouts.write if self._is_blocked else LINGER_S)
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -262,6 +266,13 @@ class ClientConnection(asyncio.Protocol):
             self.tunnel.cut("drain")
 
     # Inside.
+
+    def _patience_s(self) -> float | None:
+        """How long a client that reads may take for what is next. None: it is not the client's turn."""
+        timeouts = self._plane.timeouts
+        if self.phase is _BODY:
+            return timeouts.body if self._is_reading else None
+        return {_HEAD: timeouts.keep_alive, _TUNNEL: timeouts.tunnel, _LINGER: LINGER_S}.get(self.phase)
 
     def _run(self) -> None:
         """Serve complete heads, one after the other, until one has to wait or none is left."""
@@ -284,6 +295,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _next_head(self) -> RequestHead | None:
         buffer = self._buffer
+        if buffer == b"\r":
+            self._wait_for_the_rest()
+            return None
         if buffer[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line in front of a request is forgiven
             buffer = self._buffer = buffer[2:]
             if not buffer:
@@ -327,22 +341,24 @@ class ClientConnection(asyncio.Protocol):
         self.resume_reading()
 
     def _body_received(self, data: bytes) -> None:
+        try:
+            self._forward_body(data)
+        except ClientError as error:
+            self.interrupt(error)
+
+    def _forward_body(self, data: bytes) -> None:
         decoder, upstream = self._decoder, self.upstream
         if decoder is None or upstream is None or upstream.is_closed:
             return
-        try:
-            pieces, self._buffer = decoder.feed(data)
-            self._refuse_long_body(pieces)
-        except ClientError as error:
-            self.interrupt(error)
-            return
+        pieces, self._buffer = decoder.feed(data)
+        self._refuse_long_body(pieces)
         self.deadline = self._plane.tick_time + self._plane.timeouts.body if self._is_reading else 0.0
         if isinstance(decoder, ChunkedDecoder):
             pieces = chunk(pieces)
             if decoder.is_done:
                 pieces.append(LAST_CHUNK)
         if pieces:
-            upstream.send_body(pieces)
+            upstream.send_body(pieces, is_last=decoder.is_done)
         if decoder.is_done:
             self.phase = _EXCHANGE
             self.deadline = 0.0

@@ -98,7 +98,13 @@ class Pool:
         for _ in range(min(waiting, free)):
             task = self._plane.loop.create_task(self._open_one())
             self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        """An attempt is over. When it failed, the next in the queue gets one of its own."""
+        self._opening.discard(task)
+        if not task.cancelled():
+            self._open_for_the_queue()
 
     async def _open_one(self) -> None:
         metrics, clock = self._plane.report.metrics, self._plane.clock

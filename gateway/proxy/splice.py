@@ -77,9 +77,9 @@ class Tunnel:
             self.end()
 
     def end(self) -> None:
-        """Close both sides, what is written already still gets out; once."""
+        """Close both sides, what was written to the client still gets out if it reads; once."""
         if not self.ended.is_done:
-            self._client.deadline = 0.0
+            self._client.deadline = self._plane.tick_time + self._plane.timeouts.write
             self._client.transport.close()
             self._upstream.close()
             self.ended.set(None)

@@ -111,9 +111,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = self._plane.tick_time + self._pool.config.read_timeout
         self.transport.write(head)
 
-    def send_body(self, pieces: list[bytes]) -> None:
-        """A part of the request's body, framed already."""
-        self.deadline = self._plane.tick_time + self._pool.config.read_timeout
+    def send_body(self, pieces: list[bytes], *, is_last: bool) -> None:
+        """A part of the request's body, framed already. While it is the client who is slow the upstream has no deadline."""
+        self.deadline = self._plane.tick_time + self._pool.config.read_timeout if is_last or self.phase is _BODY else 0.0
         self.transport.writelines(pieces)
 
     def whole_body(self, length: int) -> bytes | None:
@@ -217,11 +217,16 @@ class UpstreamConnection(asyncio.Protocol):
             self.tunnel.end()
 
     def pause_writing(self) -> None:
+        """The upstream reads slower than the client sends: stop reading there. Now it is the upstream's turn."""
+        if self.phase is _HEAD:
+            self.deadline = self._plane.tick_time + self._pool.config.read_timeout
         if self.client is not None:
             self.client.pause_reading()
 
     def resume_writing(self) -> None:
         if self.client is not None:
+            if self.phase is _HEAD and self.client.is_sending_body:
+                self.deadline = 0.0
             self.client.resume_reading()
 
     def on_deadline(self) -> None:

@@ -88,7 +88,8 @@ class AnswerRoles(dict[bytes, Role]):
         role = classify_answer(name)
         if len(self) >= self.limit:
             self.clear()
-        self[name] = role
+        if len(name) <= 64:
+            self[name] = role
         return role
 
 

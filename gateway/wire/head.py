@@ -31,9 +31,9 @@ _REFUSED_METHODS: Final = frozenset((b"TRACE", b"TRACK", b"CONNECT"))
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _LENGTH: Final = re.compile(rb"(?:0|[1-9][0-9]{0,17})\Z")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?\Z")
-_BARE: Final = re.compile(rb"\r(?=[^\n])|(?<!\r)\n|\x00")
 _NO_UPGRADE: Final = (b"h2c", b"h2", b"http/", b"tls/")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{1,64}\Z")
+LONGEST_KEPT_BLOCK: Final = 2048
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
@@ -88,7 +88,8 @@ class HeadReader:
     """Reads the request heads of one connection, one at a time.
 
     A client that keeps its connection mostly repeats its header block byte for byte and changes the address only. The same
-    bytes mean the same, so the block of the last request is compared (20 ns) before it is parsed and judged (5 µs).
+    bytes mean the same, so the block of the last request is compared (20 ns) before it is parsed and judged (5 µs). A long one
+    is not kept: it would stay, three times over, for as long as the connection idles.
     """
 
     __slots__ = ("_fields", "_last", "_last_block", "_limit_fields", "_limit_uri", "_parser", "_roles")
@@ -122,7 +123,10 @@ class HeadReader:
             raise TooLarge("the request has too many header fields", 431)
         head = RequestHead(method, path, query, minor, fields)
         self._judge(head)
-        self._last, self._last_block = head, block
+        if len(block) <= LONGEST_KEPT_BLOCK:
+            self._last, self._last_block = head, block
+        else:
+            self._last, self._last_block = None, b""
         return head
 
     def _request_line(self, line: bytes) -> tuple[bytes, bytes, int]:
@@ -191,7 +195,10 @@ def refuse_hopeless(buffer: bytes) -> None:
     """Refuse a head that is not complete but can never become valid, so that its sender need not wait for a deadline."""
     if not 0x41 <= buffer[0] <= 0x5A:
         raise BadRequest("this is not HTTP")
-    if _BARE.search(buffer):
+    # Counted, not searched for by an expression: this runs for every segment of a head that comes byte by byte (32 KiB: 45, not
+    # 410 µs).
+    ends = buffer.count(b"\r\n")
+    if buffer.count(b"\n") != ends or buffer.count(b"\r") - buffer.endswith(b"\r") != ends or b"\0" in buffer:
         raise BadRequest("a line of the head does not end in CRLF")
 
 

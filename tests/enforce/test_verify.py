@@ -655,6 +655,10 @@ def test_J48_another_kind_of_token_is_malformed(type_: Any) -> None:
     assert outcome(PROVIDER.token({"typ": type_})) is MALFORMED
 
 
+def test_J48_only_a_lone_application_prefix_is_left_out() -> None:
+    assert outcome(PROVIDER.token({"typ": "application/x/jwt"}), trusting(PROVIDER, types=frozenset({"x/jwt"}))) is MALFORMED
+
+
 def test_J48_no_typ_is_accepted_only_when_configured() -> None:
     assert outcome(PROVIDER.token({"typ": OMITTED}), trusting(PROVIDER, types=frozenset({"at+jwt"}))) is MALFORMED
     assert outcome(PROVIDER.token(), trusting(PROVIDER, types=frozenset({None}))) is MALFORMED
