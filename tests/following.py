@@ -20,18 +20,15 @@ MAX_STALENESS_S = 1.0
 class SetClock(Clock):
     """A clock that a test may move: `ahead_s` for the wall, `boot_ahead_s` for boot time."""
 
-    __slots__ = ("ahead_s", "boot_ahead_s")
-
     def __init__(self) -> None:
         super().__init__()
         self.ahead_s = 0.0
         self.boot_ahead_s = 0.0
+        real = self.boot
+        self.boot = lambda: real() + self.boot_ahead_s
 
     def wall(self) -> float:
         return super().wall() + self.ahead_s
-
-    def boot(self) -> float:
-        return super().boot() + self.boot_ahead_s
 
 
 @dataclass

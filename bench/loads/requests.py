@@ -27,6 +27,7 @@ from bench.systems import System, all_systems
 _WARM_UP_S = 1.0
 _OURS = "gateway"
 _DISTURBED_PERCENT = 8.0
+_FURTHER_ATTEMPTS = 2
 _CPU_BUDGET_US = 22.0
 _COLUMNS = (
     "system",
@@ -74,10 +75,19 @@ def measure(place: Place, options: Options) -> Report:
 
 
 def measure_one(place: Place, running: Running, options: Options, *, scheme: str = "http") -> Figures:
-    """Warm up, then one run of wrk with the CPU time of the whole tree before and after."""
+    """Warm up, then measure; again, up to three times in all, while others disturb it. The calmest counts."""
     if scheme == "http":
         check(running)
     wrk.run(running.port, running.token, seconds=_WARM_UP_S, connections=options.connections, scheme=scheme)
+    calmest = _measure(place, running, options, scheme)
+    for _ in range(_FURTHER_ATTEMPTS):
+        if calmest.others_percent > _DISTURBED_PERCENT:
+            calmest = min(calmest, _measure(place, running, options, scheme), key=lambda figures: figures.others_percent)
+    return calmest
+
+
+def _measure(place: Place, running: Running, options: Options, scheme: str) -> Figures:
+    """One run of wrk, with the CPU time of the whole tree before and after."""
     before, everything_before, start = cpu_seconds(tree(*running.roots)), _known_and_all(place, running), time.perf_counter()
     load = wrk.run(running.port, running.token, seconds=options.seconds, connections=options.connections, scheme=scheme)
     used = cpu_seconds(tree(*running.roots)) - before

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PIPELINE_LIMIT_BYTES = 64 * 1024
 LINGER_S = 2.0
+REST_AFTER_S = 2.0
 
 
 class Phase(Enum):
@@ -196,7 +197,7 @@ class ClientConnection(asyncio.Protocol):
         return self.peer
 
     def start_body(self, head: RequestHead, upstream: "UpstreamConnection") -> None:
-        """From here on the request's body goes to `upstream`, beginning with what is already here. Raises ClientError for that."""
+        """From here on the body goes to `upstream`, beginning with what is already here. Raises ClientError for that."""
         self.upstream = upstream
         self._decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
         self._body_bytes = 0
@@ -256,6 +257,11 @@ class ClientConnection(asyncio.Protocol):
     def interrupt(self, error: BaseException) -> None:
         """End the exchange at hand with an error."""
         self._stepper.throw(error)
+
+    def rest(self, now: float) -> None:
+        """Called by the sweeper: a connection that has waited for its next request for a while keeps only what it needs."""
+        if self.phase is _HEAD and not self._buffer and self.deadline - now < self._plane.timeouts.keep_alive - REST_AFTER_S:
+            self._reader.rest()
 
     def drain(self) -> None:
         """The worker stops: idle connections close, others after their exchange."""

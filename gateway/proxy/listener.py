@@ -106,3 +106,5 @@ class Listener:
         if judge_live:
             for live in plane.live:
                 end_if_revoked(live, plane)
+            for client in plane.clients:
+                client.rest(now)

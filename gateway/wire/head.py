@@ -31,9 +31,9 @@ _REFUSED_METHODS: Final = frozenset((b"TRACE", b"TRACK", b"CONNECT"))
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _LENGTH: Final = re.compile(rb"(?:0|[1-9][0-9]{0,17})\Z")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?\Z")
+LONGEST_KEPT_BLOCK: Final = 2048
 _NO_UPGRADE: Final = (b"h2c", b"h2", b"http/", b"tls/")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{1,64}\Z")
-LONGEST_KEPT_BLOCK: Final = 2048
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
@@ -103,6 +103,12 @@ class HeadReader:
         self._last: RequestHead | None = None
         self._last_block = b""
 
+    def rest(self) -> None:
+        """The connection idles: what only makes the next request faster is given back (5 KiB of 8)."""
+        self._parser = None
+        self._last = None
+        self._last_block = b""
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
         self._fields.append((name, value))
@@ -119,6 +125,7 @@ class HeadReader:
         fields: list[tuple[bytes, bytes]] = []
         self._fields = fields
         self._parse(raw)
+        self._fields = []
         if len(fields) > self._limit_fields:
             raise TooLarge("the request has too many header fields", 431)
         head = RequestHead(method, path, query, minor, fields)

@@ -28,6 +28,7 @@ ROUTES: list[dict[str, Any]] = [
 StartGateway = Callable[..., RunningGateway]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All live tests run in one process, one after another: the machine has two processors, and a gateway wants both."""
     for item in items:
