@@ -96,7 +96,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreLost(StoreError):
-    """The store answers but is not the one we knew: emptied, rolled back or forked. Nothing may be read from it as "not revoked"."""
+    """The store answers but is not the one we knew: emptied, rolled back or forked. Its silence is not "not revoked"."""
 
 
 class KeySetError(GatewayError):

@@ -14,17 +14,17 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     NO_ROUTE = "no-route"
     STORE_UNAVAILABLE = "store-unavailable"
-    NO_TOKEN = "no-token"  # noqa: S105 - a reason, not a password
-    MALFORMED_TOKEN = "malformed-token"  # noqa: S105
+    NO_TOKEN = "no-token"
+    MALFORMED_TOKEN = "malformed-token"
     BAD_SIGNATURE = "bad-signature"
     UNKNOWN_KEY = "unknown-key"
     WRONG_ISSUER = "wrong-issuer"
     WRONG_AUDIENCE = "wrong-audience"
     RETIRED_KEY = "retired-key"
-    EXPIRED_TOKEN = "expired-token"  # noqa: S105
+    EXPIRED_TOKEN = "expired-token"
     NOT_YET_VALID = "not-yet-valid"
     LIFETIME_TOO_LONG = "lifetime-too-long"
-    REVOKED_TOKEN = "revoked-token"  # noqa: S105
+    REVOKED_TOKEN = "revoked-token"
     OLD_VERSION = "old-version"
     REVOKED_SESSION = "revoked-session"
     UNKNOWN_SESSION = "unknown-session"
@@ -35,7 +35,7 @@ class Reason(StrEnum):
     BLOCKED_USER = "blocked-user"
     CSRF = "csrf"
     FORBIDDEN = "forbidden"
-    REPLAYED_TOKEN = "replayed-token"  # noqa: S105
+    REPLAYED_TOKEN = "replayed-token"
     UPSTREAM_UNREACHABLE = "upstream-unreachable"
     UPSTREAM_TIMEOUT = "upstream-timeout"
 

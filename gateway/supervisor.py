@@ -24,15 +24,13 @@ from typing import Any, Final
 
 import uvloop
 
-from gateway.admin.app import Admin, AdminListener
 from gateway.admin.health import Readiness, StoreStatus, WorkerStatus
 from gateway.boot import Boot
 from gateway.child import Child
 from gateway.clock import Clock
 from gateway.config.load import Loaded
-from gateway.listeners import CannotListen, Listeners
+from gateway.listeners import Listeners
 from gateway.storekeeper import Storekeeper
-from gateway.telemetry.exposition import Exposition, SupervisorFacts
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog, configure
 from gateway.telemetry.metrics import Layout, WorkerMetrics, clear_gauges
@@ -53,17 +51,21 @@ def run(loaded: Loaded, workers: int | None = None, announce: Callable[[str], No
 
     Raises ConfigurationError or another GatewayError when it cannot start.
     """
-    config = loaded.config
-    lines = LineWriter(sys.stderr.fileno(), on_drop=lambda count: None)
-    configure(config.log.level, config.log.format, "supervisor", lines)
+    supervisor = Supervisor(loaded, workers, announce=announce or logger.info)
+    lines = LineWriter(sys.stderr.fileno(), supervisor.metrics.log_dropped, supervisor.cells.fd)
+    configure(loaded.config.log.level, loaded.config.log.format, "supervisor", lines)
     try:
-        return uvloop.run(Supervisor(loaded, workers, announce=announce or logger.info).run())
+        return uvloop.run(supervisor.run())
     finally:
         lines.close()
+        supervisor.cells.close()
 
 
 class Supervisor:
-    """Per process: everything below. `command` starts a worker, which finds its `Boot` in the environment."""
+    """Per process: everything below. `command` starts a worker, which finds its `Boot` in the environment.
+
+    `cells` outlive `run()`: log lines are written under a lock on them until the very end.
+    """
 
     def __init__(
         self,
@@ -80,8 +82,8 @@ class Supervisor:
         self._announce = announce
         self._clock = Clock()
         self._layout = Layout.of(self._config)
-        self._cells = Cells.create(self._layout.block, self._count + 1)
-        self._metrics = WorkerMetrics(self._layout, self._cells.block(self._count))
+        self.cells = Cells.create(self._layout.block, self._count + 1)
+        self.metrics = WorkerMetrics(self._layout, self.cells.block(self._count))
         self._readiness = Readiness()
         self._is_announced = False
         self._told_to_stop = asyncio.Event()
@@ -111,11 +113,12 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._listeners = Listeners.open(self._config.listen)
-        self._store = await Storekeeper.open(self._config, self._clock, self._metrics.store_command)
-        await self._open_admin(self._store)
-        self._do(self._store.watch())
+        self._store = await Storekeeper.open(self._config, self._clock, self.metrics.store_command)
         for index in range(self._count):
             self._children.append(self._child(index, self._store.url))
+            self._children[index].start(self._clock.boot())
+        await self._open_admin(self._store)
+        self._do(self._store.watch())
 
     async def _supervise(self) -> None:
         """The loop. What was silent while this process did not run itself is not held against anybody."""
@@ -155,7 +158,6 @@ class Supervisor:
         if self._store is not None:
             await self._store.close()
         self._listeners.close()
-        self._cells.close()
 
     async def _end_workers(self) -> None:
         deadline = time.monotonic() + self._config.timeouts.drain + BEYOND_DRAIN_S
@@ -188,19 +190,19 @@ class Supervisor:
             config_path=str(self._loaded.path),
             index=index,
             workers=self._count,
-            cells_fd=self._cells.fd,
+            cells_fd=self.cells.fd,
             store_url=store_url,
             addresses=self._listeners.addresses,
             listen_fds=self._listeners.descriptors,
             incarnation="",
             supervisor_pid=os.getpid(),
         )
-        cells = self._cells.block(index)
+        cells = self.cells.block(index)
         return Child(boot, self._command, lambda: cells[self._layout.heartbeat], self._bury)
 
     def _bury(self, index: int, incarnation: str) -> None:
         """A worker is gone, waited for by the kernel's own word: its connections are closed, its membership is over [W2]."""
-        clear_gauges(self._layout, self._cells.block(index))
+        clear_gauges(self._layout, self.cells.block(index))
         if self._store is not None and not self._told_to_stop.is_set():
             self._do(self._store.remove(incarnation))
 
@@ -211,19 +213,22 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def _open_admin(self, store: Storekeeper) -> None:
+        """Imported only now: the workers are on their way meanwhile, and the gateway is ready 0.3 s earlier for it."""
+        from gateway.admin.app import Admin, AdminListener
+        from gateway.telemetry.exposition import Exposition
+
         config = self._config
         max_staleness = config.store.max_staleness
-        exposition = Exposition(self._layout, self._cells, max_staleness, self._facts, self._clock.boot)
+        exposition = Exposition(self._layout, self.cells, max_staleness, self._facts, self._clock.boot)
         security = SecurityLog(self._clock.boot)
-        admin = Admin(config, str(self._loaded.path), self, store.log, exposition, self._metrics, security)
+        admin = Admin(config, str(self._loaded.path), self, store.log, exposition, self.metrics, security)
         listener = AdminListener(admin)
-        try:
-            await listener.start(config.admin.listen)
-        except OSError as error:
-            raise CannotListen(f"cannot listen on {config.admin.listen} (admin): {error.strerror or error}") from error
+        await listener.start(config.admin.listen)
         self._admin = listener
 
-    def _facts(self) -> SupervisorFacts:
+    def _facts(self) -> "SupervisorFacts":
+        from gateway.telemetry.exposition import SupervisorFacts
+
         return SupervisorFacts(
             running=sum(child.is_running for child in self._children),
             configured=self._count,
@@ -268,13 +273,13 @@ class Supervisor:
                 state=child.state,
                 incarnation=child.incarnation,
                 restarts=child.restarts,
-                reading=read_worker(self._layout, self._cells.block(child.index), now, self._config.store.max_staleness),
+                reading=read_worker(self._layout, self.cells.block(child.index), now, self._config.store.max_staleness),
             )
             for child in self._children
         ]
 
     def upstreams(self) -> dict[str, bool]:
-        return upstreams_up(self._layout, [self._cells.block(child.index) for child in self._children])
+        return upstreams_up(self._layout, [self.cells.block(child.index) for child in self._children])
 
 
 def _refuse_reload() -> None:

@@ -166,13 +166,19 @@ class Worker:
         )
         plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
         for issuer in config.issuers:
-            self._sources[issuer.issuer] = KeySetSource(issuer, self._directory, self._adopter(issuer.issuer))
+            self._sources[issuer.issuer] = KeySetSource(issuer, self._directory, self._adopter(issuer.issuer, plane))
         return plane
 
-    def _adopter(self, name: str) -> Callable[[KeySet], None]:
+    def _adopter(self, name: str, plane: Plane) -> Callable[[KeySet], None]:
+        """What happens when an issuer's key set changes: nothing that was verified before counts as verified any more."""
+
         def adopt(keys: KeySet) -> None:
             self._known.issuers[name].adopt(keys)
             self._known.tokens.clear()
+            thumbprints = {key.thumbprint for key in keys.keys.values()}
+            for live in plane.live:
+                if live.token.issuer == name and live.token.thumbprint not in thumbprints:
+                    live.cut("key")
             self._metrics.keys(name, len(keys.keys), self._clock.wall())
 
         return adopt

@@ -27,7 +27,7 @@ LoadFunction: TypeAlias = Callable[[Place, Options], Report]
 
 def all_loads() -> dict[str, LoadFunction]:
     """By the name they have on the command line."""
-    from bench.loads import bodies, cut, enforcement, idle, requests, splice, spread, start, tls
+    from bench.loads import bodies, cut, enforcement, idle, path, requests, splice, spread, start, tls
 
     return {
         "requests": requests.measure,
@@ -38,5 +38,6 @@ def all_loads() -> dict[str, LoadFunction]:
         "cut": cut.measure,
         "tls": tls.measure,
         "splice": splice.measure,
+        "path": path.measure,
         "start": start.measure,
     }

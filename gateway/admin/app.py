@@ -14,7 +14,9 @@ versions [O06], is replaced in the one place where it is made.
 
 import asyncio
 import logging
+import os
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +34,7 @@ from gateway.admin.status import status_document
 from gateway.config.address import Address
 from gateway.config.schema import Config
 from gateway.errors import StoreError, StoreLost
+from gateway.listeners import CannotListen, Listeners
 from gateway.revocation.log import RevocationLog, RevocationRefused
 from gateway.revocation.receipt import Receipt
 from gateway.telemetry.exposition import Exposition
@@ -39,6 +42,7 @@ from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
 
 RETRY_AFTER_S: Final = 2
+FAREWELL_S: Final = 2.0
 EXEMPT_PATHS: Final = frozenset({"/metrics", "/livez", "/readyz"})
 SOURCE: Final = "api"
 
@@ -225,22 +229,27 @@ class AdminListener:
     """The admin port's socket and connections. `address` has port 0 resolved."""
 
     def __init__(self, admin: Admin) -> None:
-        self._runner = web.ServerRunner(_Server(admin.answer), handle_signals=False)
+        self._runner = web.ServerRunner(_Server(admin.answer), handle_signals=False, shutdown_timeout=FAREWELL_S)
+        self._held = Listeners(())
         self.address: Address = Address()
 
     async def start(self, listen: Address) -> None:
-        """Accept connections. Raises OSError when the address cannot be had."""
+        """Accept connections. Raises CannotListen when the address cannot be had."""
         await self._runner.setup()
-        if listen.path is not None:
-            await web.UnixSite(self._runner, listen.path).start()
+        if listen.is_unix:
+            self._held = Listeners.open([listen])
+            await web.SockSite(self._runner, socket.socket(fileno=os.dup(self._held.descriptors[0]))).start()
             self.address = listen
             return
-        site = web.TCPSite(self._runner, listen.host, listen.port, reuse_address=True)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, listen.host, listen.port, reuse_address=True).start()
+        except OSError as error:
+            raise CannotListen(f"cannot listen on {listen}: {error.strerror or error}") from error
         self.address = Address(host=listen.host, port=self._runner.addresses[0][1])
 
     async def close(self) -> None:
         await self._runner.cleanup()
+        self._held.close()
 
 
 class _Request(web.BaseRequest):

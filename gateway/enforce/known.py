@@ -14,9 +14,10 @@ from gateway.revocation.view import View
 
 
 class TokenMemory:
-    """Verified tokens by the bytes of the field that held them, bounded: two generations, the older dropped when the younger is full.
+    """Verified tokens by the bytes of the field that held them, bounded.
 
-    A token in use is moved to the younger generation, so it stays; ten million others only pass through.
+    Two generations: the older is dropped when the younger is full. A token in use
+    moves to the younger generation, so it stays; ten million others only pass through.
     """
 
     __slots__ = ("_limit", "_old", "_young")

@@ -6,7 +6,7 @@ view. The record owns no clock and no cache.
 
     from the token, never changed      bookkeeping of whoever keeps the record
     ─────────────────────────────      ─────────────────────────────────────────────────────────────────────────────
-    issuer, user, times, key, claims   fact_keys       what to look up in the view, computed once
+    issuer, user, times, key           fact_keys       what to look up in the view, computed once
                                        identity        the header lines for the backend, computed once
                                        allow           the verdict "forward as this user", built once
                                        clean_revision  the view's revision in which nothing was found; -1: not looked yet
@@ -14,7 +14,7 @@ view. The record owns no clock and no cache.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.reasons import Reason
 
@@ -45,7 +45,6 @@ class Verified:
     expires_at: float
     usable_from: float  # the later of iat and nbf, less the leeway
     usable_until: float  # exp and the leeway; the last second still passes
-    claims: dict[str, Any] = field(repr=False)
 
     generation: int
     fact_keys: "tuple[tuple[Kind, bytes], ...]" = ()

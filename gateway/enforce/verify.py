@@ -135,7 +135,6 @@ def _authenticate(token: bytes, issuers: Mapping[str, Issuer]) -> Verified | Ref
         expires_at=expires_at,
         usable_from=max(issued_at, not_before or 0.0) - issuer.leeway,
         usable_until=expires_at + issuer.leeway,
-        claims=claims,
         generation=issuer.generation,
     )
 

@@ -203,6 +203,7 @@ class ClientConnection(asyncio.Protocol):
         self._body_bytes = 0
         self.phase = _BODY
         self.deadline = self._plane.tick_time + self._plane.timeouts.body
+        upstream.deadline = 0.0  # it is the client's turn
         data, self._buffer = self._buffer, b""
         if data:
             self._forward_body(data)  # raises into the exchange, which runs at the moment: it cannot be interrupted

@@ -72,15 +72,15 @@ def gateway(upstreams: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def start_gateway(upstreams: dict[str, str], tmp_path: Path) -> Iterator[StartGateway]:
-    """Starts a gateway for this test alone; arguments are keys of its configuration."""
+    """Starts a gateway for this test alone; arguments are keys of its configuration. `is_awaited=False`: it need not be ready."""
     started: list[RunningGateway] = []
 
-    def start(**settings: Any) -> RunningGateway:
+    def start(*, is_awaited: bool = True, **settings: Any) -> RunningGateway:
         folder = tmp_path / f"gateway-{len(started)}"
         folder.mkdir()
         gateway = RunningGateway(folder, upstreams, ROUTES, **settings)
         started.append(gateway)
-        return gateway.start()
+        return gateway.start() if is_awaited else gateway.launch()
 
     yield start
     for gateway in started:

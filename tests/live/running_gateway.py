@@ -117,13 +117,14 @@ class RunningGateway:
         eventually(lambda: self.is_ready() or self._refuse_if_ended())
         return self
 
-    def launch(self) -> None:
+    def launch(self) -> "RunningGateway":
         """Start it and wait until it listens."""
         self.write()
         command = [sys.executable, "-m", "gateway", "run", "-c", str(self.configuration)]
         with self.path("access").open("ab") as access, self.path("messages").open("ab") as messages:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=access, stderr=messages, env=environment())
         self.url = eventually(lambda: self._announced() or self._refuse_if_ended())
+        return self
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it and wait; its exit code."""

@@ -3,8 +3,8 @@
 import json
 import socket
 import zlib
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from running_gateway import RunningGateway

@@ -66,7 +66,9 @@ def test_several_requests_go_over_one_connection(gateway: RunningGateway):
 
 def test_an_upload_that_waits_for_100_continue(gateway: RunningGateway):
     body = b"x" * 3_000_000
-    sent = curl("-v", *shown(gateway.token()), "-H", "Expect: 100-continue", "--data-binary", "@-", f"{gateway.url}/sum", given=body)
+    sent = curl(
+        "-v", *shown(gateway.token()), "-H", "Expect: 100-continue", "--data-binary", "@-", f"{gateway.url}/sum", given=body
+    )
     assert "HTTP/1.1 100 Continue" in sent
     assert f'"bytes": {len(body)}' in sent
 

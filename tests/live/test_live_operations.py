@@ -1,29 +1,239 @@
-"""What goes wrong in operation: a store that hangs or dies, a worker that is killed, an orderly stop. And what an operator asks."""
+"""What goes wrong in operation: a store that hangs, dies or is wiped, a killed worker, a stop. And what an operator asks."""
 
 import json
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import httpx
 import pytest
 from conftest import StartGateway
-from running_gateway import RunningGateway, eventually
+from running_gateway import ISSUER, RunningGateway, complete, eventually
 from store_process import StoreProcess
+
+UNAVAILABLE = "503 store-unavailable"
+COUNTERS = ("gateway_requests_total", "gateway_decisions_total", "gateway_revoked_use_total", "gateway_request_duration_seconds")
 
 
 @pytest.fixture
-def external(store_process: StoreProcess, start_gateway: StartGateway) -> Iterator[RunningGateway]:
-    """A gateway on an external store that its operator has declared; a replica is trusted for half a second."""
-    store = {"url": store_process.url, "max_staleness": "500ms"}
-    waiting = threading.Thread(target=_declare_when_asked, args=(store_process,))
-    waiting.start()
-    gateway = start_gateway(store=store)
-    waiting.join()
+def declared(store_process: StoreProcess, start_gateway: StartGateway) -> Iterator[RunningGateway]:
+    """A gateway on an external store that its operator has declared. A replica is trusted for half a second."""
+    gateway = start_gateway(is_awaited=False, store={"url": store_process.url, "max_staleness": "500ms"})
+    assert gateway.command("store init").returncode == 0
+    eventually(gateway.is_ready)
     yield gateway
     store_process.thaw()
 
 
-def _declare_when_asked(store_process: StoreProcess) -> None: ...
+def test_L5_an_external_store_must_be_declared_and_until_then_nothing_is_let_in(
+    store_process: StoreProcess, start_gateway: StartGateway
+):
+    gateway = start_gateway(is_awaited=False, store={"url": store_process.url})
+    token = gateway.token()
+    assert gateway.told_everywhere("/who", token) == {UNAVAILABLE}
+    assert not gateway.is_ready()
+    assert gateway.call("POST", "/v1/revocations", json={"user": "alice"}).status_code == 503
+    assert gateway.command("store init").stdout == "declared\n"
+    eventually(gateway.is_ready)
+    assert gateway.told_everywhere("/who", token) == {"200"}
+    assert gateway.command("store init").stdout == "was declared before\n"
+
+
+@pytest.mark.parametrize("outage", ["freeze", "kill"])
+def test_an_outage_of_the_store_is_503_until_it_answers_and_then_nothing_was_forgotten(
+    declared: RunningGateway, store_process: StoreProcess, outage: str
+):
+    gateway = declared
+    good, revoked = gateway.token(), gateway.token(sid="revoked-before")
+    gateway.revoke(session="revoked-before")
+    getattr(store_process, outage)()
+    eventually(lambda: gateway.told_everywhere("/who", good) == {UNAVAILABLE})
+    answer = gateway.ask("/who", good)
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "set-cookie" not in answer.headers
+    assert gateway.told_everywhere("/public/who") == {"200"}
+    assert gateway.told_everywhere("/stale/who", good) == {"200"}
+    assert gateway.told_everywhere("/stale/who", revoked) == {"401 revoked-session"}
+    assert gateway.told_everywhere("/who") == {"401 no-token"}
+    assert gateway.metrics()["gateway_store_up"] == 0
+    if outage == "freeze":
+        store_process.thaw()
+    else:
+        store_process.start()
+    eventually(lambda: gateway.told_everywhere("/who", good) == {"200"})
+    assert gateway.told_everywhere("/who", revoked) == {"401 revoked-session"}
+    gateway.revoke(user="after-the-outage")
+    assert gateway.told_everywhere("/who", gateway.token(sub="after-the-outage", iat=1)) == {"401 lifetime-too-long"}
+
+
+def test_a_revocation_during_an_outage_does_not_claim_success(declared: RunningGateway, store_process: StoreProcess):
+    store_process.freeze()
+    done = declared.command("revoke", "--user", "somebody", "--json")
+    assert done.returncode == 1
+    assert "store" in done.stderr
+
+
+def test_a_wiped_store_is_never_read_as_nothing_is_revoked(declared: RunningGateway, store_process: StoreProcess):
+    gateway = declared
+    good, revoked = gateway.token(), gateway.token(sid="before-the-wipe")
+    gateway.revoke(session="before-the-wipe")
+    store_process.flush()
+    eventually(lambda: gateway.told_everywhere("/who", good) == {UNAVAILABLE})
+    assert gateway.told_everywhere("/who", revoked) == {"401 revoked-session"}
+    eventually(lambda: not gateway.is_ready())
+
+
+@pytest.fixture
+def own(start_gateway: StartGateway) -> RunningGateway:
+    return start_gateway()
+
+
+def test_a_killed_worker_is_replaced_knows_what_is_revoked_and_no_counter_goes_back(own: RunningGateway):
+    good, revoked = own.token(), own.token(jti="revoked-before-the-kill")
+    own.revoke(token_id="revoked-before-the-kill", issuer=ISSUER)
+    own.told_everywhere("/who", good)
+    seen = [own.metrics()]
+    killed, spared = own.workers()
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: seen.append(own.metrics()) or own.workers()[0] not in (killed, None))
+    eventually(lambda: seen.append(own.metrics()) or all(worker["ready"] for worker in own.status()["workers"]))
+    assert own.told_everywhere("/who", revoked) == {"401 revoked-token"}
+    assert own.told_everywhere("/who", good) == {"200"}
+    assert own.workers()[1] == spared
+    seen.append(own.metrics())
+    for before, after in pairwise(seen):
+        assert {name for name, value in before.items() if name.startswith(COUNTERS) and after[name] < value} == set()
+    assert seen[-1]["gateway_worker_restarts_total"] == 1
+    assert complete(own.revoke(user="after-the-kill"))
+
+
+def test_a_stuck_worker_is_replaced(own: RunningGateway):
+    stuck = own.workers()[0]
+    os.kill(stuck, signal.SIGSTOP)
+    eventually(lambda: own.workers()[0] not in (stuck, None))
+    eventually(lambda: all(worker["ready"] for worker in own.status()["workers"]))
+    assert own.told_everywhere("/who", own.token()) == {"200"}
+
+
+def test_SIGTERM_lets_what_is_in_flight_finish_and_takes_nothing_new(own: RunningGateway, upstreams: dict[str, str]):
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(own.ask, "/held?name=drain", own.token())
+        assert httpx.get(f"{upstreams['app']}/arrived?name=drain").text == "it is here"
+        os.kill(own.pid, signal.SIGTERM)
+        eventually(lambda: not accepts(own.port))
+        assert not answer.done()
+        httpx.get(f"{upstreams['app']}/release?name=drain")
+        assert (answer.result().status_code, answer.result().text) == (200, "released")
+    assert own.stop() == 0
+    assert [line["status"] for line in own.access_lines() if line["path"] == "/held"] == [200]
+
+
+def test_a_websocket_is_told_that_the_gateway_goes_away(own: RunningGateway):
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    headers = {"Authorization": f"Bearer {own.token()}"}
+    with connect(f"ws://127.0.0.1:{own.port}/echo", additional_headers=headers, proxy=None) as client:
+        client.recv()
+        os.kill(own.pid, signal.SIGTERM)
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=20)
+        assert client.close_code == 1001
+    assert own.stop() == 0
+
+
+def test_the_store_and_the_workers_end_with_a_killed_supervisor(own: RunningGateway):
+    family = [*own.workers(), *children(own.pid)]
+    assert len(set(family)) >= 3  # two workers and the store
+    own.stop(signal.SIGKILL)
+    eventually(lambda: not any(is_running(pid) for pid in family))
+    token = own.token(sid="survives")
+    own.launch()
+    eventually(own.is_ready)
+    assert own.told_everywhere("/who", token) == {"200"}
+
+
+def test_L5_what_was_revoked_is_revoked_after_a_restart(own: RunningGateway):
+    revoked = own.token(sid="before-the-restart")
+    own.revoke(session="before-the-restart")
+    assert own.stop() == 0
+    own.start()
+    assert own.told_everywhere("/who", revoked) == {"401 revoked-session"}
+
+
+def test_status_tells_workers_replicas_and_store(gateway: RunningGateway):
+    status = json.loads(gateway.command("status", "--json").stdout)
+    assert status["ready"] is True
+    assert [worker["index"] for worker in status["workers"]] == [0, 1]
+    assert all(is_running(worker["pid"]) for worker in status["workers"])
+    assert {worker["replica"] for worker in status["workers"]} == {"live"}
+    assert status["store"]["up"] is True
+    text = gateway.command("status").stdout
+    for worker in status["workers"]:
+        assert f"pid {worker['pid']}" in text
+
+
+def test_explain_tells_route_verdict_and_headers(gateway: RunningGateway):
+    token = gateway.token(sub="alice", groups=["staff"])
+    done = gateway.command("explain", "GET", "/staff/reports", "--token", token)
+    assert done.returncode == 0, done.stderr
+    assert "staff" in done.stdout
+    assert "X-User: alice" in done.stdout
+    refused = gateway.command("explain", "GET", "/staff/reports", "--token", gateway.token(groups=[]))
+    assert "forbidden" in refused.stdout
+
+
+def test_healthcheck_tells_a_container_whether_it_is_well(gateway: RunningGateway, own: RunningGateway):
+    assert gateway.command("healthcheck").returncode == 0
+    own.stop()
+    assert own.command("healthcheck").returncode == 1
+
+
+def test_an_access_line_tells_who_and_why_and_never_with_what(gateway: RunningGateway):
+    token = gateway.token(sub="logged", sid="logged-session")
+    request_id = gateway.ask(f"/who?access_token={token}&path={token}", token).headers.get("X-Request-Id")
+    gateway.ask(f"/{token}", token)
+    gateway.ask("/who", f"{token}tampered")
+    lines = eventually(lambda: [line for line in gateway.access_lines() if line["session"] == "logged-session"][1:])
+    assert (lines[0]["user"], lines[0]["route"], lines[0]["method"]) == ("logged", "app", "GET")
+    first = next(line for line in gateway.access_lines() if line["session"] == "logged-session")
+    assert (first["path"], first["status"], first["decision"], first["reason"]) == ("/who", 200, "allow", None)
+    assert request_id is None or first["request_id"] == request_id
+    assert not gateway.leaks()
+
+
+def test_readyz_tells_in_detail(gateway: RunningGateway):
+    answer = httpx.get(f"{gateway.admin}/readyz?verbose", trust_env=False)
+    assert answer.status_code == 200
+    assert "[+] worker 0" in answer.text
+    assert "[+] worker 1" in answer.text
+
+
+def test_the_admin_port_wants_its_token(gateway: RunningGateway):
+    for method, path in (("GET", "/v1/status"), ("POST", "/v1/revocations")):
+        assert httpx.request(method, f"{gateway.admin}{path}", trust_env=False).status_code == 401
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and is not a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as found:
+        return [int(child) for child in found.read().split()]

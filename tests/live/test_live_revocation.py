@@ -100,7 +100,9 @@ def test_use_of_what_was_revoked_is_a_signal_of_its_own(gateway: RunningGateway,
 
 def test_a_revocation_of_an_issuers_session_spares_the_same_name_elsewhere(gateway: RunningGateway):
     token = gateway.token(sid="shared-name")
-    assert gateway.call("POST", "/v1/revocations", json={"session": "shared-name", "issuer": "https://unknown"}).status_code == 422
+    assert (
+        gateway.call("POST", "/v1/revocations", json={"session": "shared-name", "issuer": "https://unknown"}).status_code == 422
+    )
     gateway.revoke(session="shared-name", issuer="http://localhost:8080")  # our own issuer, not theirs
     assert gateway.told_everywhere("/who", token) == {"200"}
     gateway.revoke(session="shared-name", issuer=ISSUER)
