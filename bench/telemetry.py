@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from gateway.reasons import Reason
 from gateway.telemetry.access import AccessLog
-from gateway.telemetry.exposition import Exposition, SupervisorFacts
+from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.metrics import ALLOW, DENY, Layout, WorkerMetrics
+from gateway.telemetry.reading import SupervisorFacts
 from gateway.telemetry.slots import Cells
 
 CALLS = 50_000

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
@@ -34,8 +34,11 @@ from gateway.storekeeper import Storekeeper
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog, configure
 from gateway.telemetry.metrics import Layout, WorkerMetrics, clear_gauges
-from gateway.telemetry.reading import read_worker, upstreams_up
+from gateway.telemetry.reading import SupervisorFacts, read_worker, upstreams_up
 from gateway.telemetry.slots import Cells
+
+if TYPE_CHECKING:
+    from gateway.admin.app import AdminListener
 
 TICK_S: Final = 0.1
 BEYOND_DRAIN_S: Final = 2.0
@@ -226,9 +229,7 @@ class Supervisor:
         await listener.start(config.admin.listen)
         self._admin = listener
 
-    def _facts(self) -> "SupervisorFacts":
-        from gateway.telemetry.exposition import SupervisorFacts
-
+    def _facts(self) -> SupervisorFacts:
         return SupervisorFacts(
             running=sum(child.is_running for child in self._children),
             configured=self._count,

@@ -29,8 +29,8 @@ from gateway.config.load import Loaded, load
 from gateway.enforce.known import Known
 from gateway.enforce.verified import Verified
 from gateway.errors import GatewayError, StoreError
-from gateway.proxy.exchange import end_if_revoked
 from gateway.proxy.listener import Listener, bind_shared, server_tls
+from gateway.proxy.live import end_if_revoked
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool
 from gateway.proxy.report import Report

@@ -13,7 +13,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.errors import ClientError, ClientGone, TooLarge
-from gateway.proxy.exchange import exchange, refuse_head
+from gateway.proxy.exchange import exchange
+from gateway.proxy.refuse import refuse_head
 from gateway.proxy.steps import Stepper
 from gateway.wire.forwarded import parse_address
 from gateway.wire.framing import LAST_CHUNK, ChunkedDecoder, Decoder, LengthDecoder, chunk

@@ -7,38 +7,30 @@ Nothing is awaited between the last decision and the first byte to the backend [
 
 from typing import TYPE_CHECKING
 
-from gateway.enforce.decide import decide, judge
+from gateway.enforce.decide import decide
 from gateway.enforce.verdict import Allow, Deny, NeedsClaim
 from gateway.enforce.verified import Verified
-from gateway.errors import (
-    ClientError,
-    ClientGone,
-    GatewayError,
-    StoreError,
-    TooLarge,
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamTimeout,
-)
-from gateway.proxy.live import LiveExchange
+from gateway.errors import ClientError, ClientGone, GatewayError, StoreError, TooLarge
+from gateway.proxy.live import Cut, Stream, Upload, cause_to_end, end_if_revoked
+from gateway.proxy.refuse import fail, refuse
 from gateway.proxy.report import CLIENT_CLOSED, Record
 from gateway.proxy.splice import Tunnel
 from gateway.proxy.steps import wait_for_task
 from gateway.proxy.upstream import StaleConnection, UpstreamConnection
-from gateway.reasons import REFUSALS, Reason
+from gateway.reasons import Reason
 from gateway.routes.route import Route
 from gateway.wire.answer import AnswerHead
 from gateway.wire.framing import CloseDecoder
 from gateway.wire.head import RequestHead
-from gateway.wire.respond import CONTINUE, refusal, wants_page
+from gateway.wire.respond import CONTINUE
 from gateway.wire.rewrite import forwarded_lines, new_request_id, switching_protocols, to_client, to_upstream, trace_lines
-from gateway.wire.websocket import accept
+from gateway.wire.websocket import refuse_wrong_handshake
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
     from gateway.proxy.plane import Plane
 
-# RFC 9110 §9.2.2, less those that change something: what is repeated is repeated without asking.
+# Idempotent (RFC 9110 §9.2.2): doing it twice is doing it once. TRACE never gets here.
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
@@ -96,7 +88,11 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                     client.transport.write(CONTINUE)
                 client.start_body(head, upstream)
             try:
-                answer = await upstream.answer
+                if client.is_body_complete or verdict.token is None:
+                    answer = await upstream.answer
+                else:
+                    with Upload(client, verdict.token, route, plane):
+                        answer = await upstream.answer
                 break
             except StaleConnection:
                 if is_repeated or head.has_body or head.upgrade or head.method not in _REPEATABLE:
@@ -128,12 +124,19 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         client.upstream = upstream
         decoder = answer.decoder()
         is_clean = is_clean and not isinstance(decoder, CloseDecoder)
-        if not upstream.relay_body(answer_head, decoder, is_chunked_out=is_chunked_out):
-            with Stream.listed(client, verdict.token, route, plane):
+        if upstream.relay_body(answer_head, decoder, is_chunked_out=is_chunked_out):
+            return None
+        if verdict.token is None:
+            await upstream.finished
+        else:
+            if (cause := cause_to_end(verdict.token, route, plane)) is not None:
+                raise Cut(cause)
+            with Stream(client, verdict.token, route, plane):
                 await upstream.finished
         return None
     except Cut as cut:
         is_clean = False
+        record.status = record.status or 401
         plane.report.metrics.connection_cut(cut.cause)
         client.transport.abort()
     except ClientGone:
@@ -214,134 +217,3 @@ async def tunnel(
         if ends.cause is not None:
             plane.report.metrics.connection_cut(ends.cause)
         ends.end()
-
-
-def refuse_wrong_handshake(head: RequestHead, answer: AnswerHead) -> None:
-    """The backend must have understood the handshake (RFC 6455 §4.1), and switched to what was asked."""
-    assert head.upgrade is not None
-    if answer.upgrade is None or answer.upgrade.lower() != head.upgrade.lower():
-        raise UpstreamBroken("the upstream switched to another protocol")
-    if head.upgrade.lower() != b"websocket":
-        return
-    if answer.field(b"sec-websocket-accept") != accept(head.websocket_key or b""):
-        raise UpstreamBroken("the upstream's Sec-WebSocket-Accept is wrong")
-    for name in (b"sec-websocket-protocol", b"sec-websocket-extensions"):
-        if answer.field(name) is not None and head.field(name) is None:
-            raise UpstreamBroken("the upstream chose what the client did not offer")
-
-
-class Cut(GatewayError):
-    """The session ended while its answer was still being sent."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
-
-
-class Stream:
-    """An answer that is still being sent: listed among the live exchanges while it is, if it is somebody's."""
-
-    __slots__ = ("_client", "_live", "route", "token")
-
-    def __init__(self, client: "ClientConnection", token: Verified, route: Route, plane: "Plane") -> None:
-        self._client = client
-        self._live = plane.live
-        self.token = token
-        self.route = route
-
-    @classmethod
-    def listed(cls, client: "ClientConnection", token: Verified | None, route: Route, plane: "Plane") -> "Stream | Unlisted":
-        """A context manager. Raises Cut at once when the token was revoked while the backend was answering."""
-        if token is None:
-            return Unlisted()
-        verdict = judge(token, route, plane.known, plane.clock.wall(), plane.clock.boot(), is_claimed=True)
-        if type(verdict) is Deny:
-            raise Cut(cause_of(verdict))
-        return cls(client, token, route, plane)
-
-    def cut(self, cause: str) -> None:
-        self._client.interrupt(Cut(cause))
-
-    def __enter__(self) -> None:
-        self._live.add(self)
-
-    def __exit__(self, *error: object) -> None:
-        self._live.remove(self)
-
-
-class Unlisted:
-    """Nobody's answer: there is no session that could end."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-
-def end_if_revoked(live: LiveExchange, plane: "Plane") -> None:
-    """Judge a live exchange anew, and end it when it would not be allowed any more."""
-    verdict = judge(live.token, live.route, plane.known, plane.clock.wall(), plane.clock.boot(), is_claimed=True)
-    if type(verdict) is Deny:
-        live.cut(cause_of(verdict))
-
-
-def cause_of(verdict: Deny) -> str:
-    """The label of `gateway_connections_cut_total`."""
-    if verdict.kind is not None:
-        return verdict.kind.value
-    return {Reason.EXPIRED_TOKEN: "expired", Reason.STORE_UNAVAILABLE: "stale"}.get(verdict.reason, "other")
-
-
-def refuse(
-    client: "ClientConnection", head: RequestHead, record: Record, reason: Reason, detail: str = "", status: int | None = None
-) -> None:
-    """Answer with a refusal. The connection goes on when nothing on it can be misread: no upgrade, no unread body."""
-    must_close = head.upgrade is not None or client.is_sending_body or not client.skip_body(head)
-    if must_close or reason in (Reason.BAD_REQUEST, Reason.TOO_LARGE):
-        client.is_persistent = False
-    record.reason = reason
-    record.status = status or REFUSALS[reason].status
-    record.is_answered = True
-    client.transport.write(
-        refusal(
-            reason,
-            status=status,
-            request_id=record.request_id,
-            detail=detail,
-            page=wants_page(head),
-            is_head=head.method == b"HEAD",
-            close=not client.is_persistent,
-        )
-    )
-
-
-def fail(client: "ClientConnection", head: RequestHead, record: Record, error: GatewayError) -> None:
-    """Answer an error with its refusal, or, when an answer has begun, end the connection so that it cannot look complete."""
-    if record.is_answered:
-        client.transport.abort()
-        return
-    if isinstance(error, ClientError):
-        reason = Reason.TOO_LARGE if isinstance(error, TooLarge) else Reason.BAD_REQUEST
-        refuse(client, head, record, reason, str(error), error.status)
-    elif isinstance(error, StoreError):
-        refuse(client, head, record, Reason.STORE_UNAVAILABLE)
-    elif isinstance(error, UpstreamTimeout):
-        refuse(client, head, record, Reason.UPSTREAM_TIMEOUT)
-    elif isinstance(error, UpstreamError):
-        refuse(client, head, record, Reason.UPSTREAM_UNREACHABLE)
-    else:
-        client.transport.abort()
-
-
-def refuse_head(client: "ClientConnection", plane: "Plane", error: ClientError) -> None:
-    """Refuse what is not a request: answer, and read nothing behind it."""
-    reason = Reason.TOO_LARGE if isinstance(error, TooLarge) else Reason.BAD_REQUEST
-    record = Record(b"-", b"", new_request_id(), client.peer, plane.clock.wall(), plane.clock.boot())
-    record.reason, record.status = reason, error.status
-    client.is_persistent = False
-    client.transport.write(
-        refusal(
-            reason, status=error.status, request_id=record.request_id, detail=str(error), page=False, is_head=False, close=True
-        )
-    )
-    client.linger()
-    plane.report.finish(record, plane.clock.boot())

@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.config.schema import Tls
 from gateway.proxy.client import ClientConnection
-from gateway.proxy.exchange import end_if_revoked
+from gateway.proxy.live import end_if_revoked
 from gateway.proxy.plane import Plane
 
 TICK_S: Final = 0.25

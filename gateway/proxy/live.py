@@ -6,10 +6,18 @@ anew, twice a second.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from gateway.enforce.decide import judge
+from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
+from gateway.errors import GatewayError
+from gateway.reasons import Reason
 from gateway.routes.route import Route
+
+if TYPE_CHECKING:
+    from gateway.proxy.client import ClientConnection
+    from gateway.proxy.plane import Plane
 
 
 class LiveExchange(Protocol):
@@ -55,3 +63,59 @@ class LiveExchanges:
 
     def __len__(self) -> int:
         return len(self._all)
+
+
+class Cut(GatewayError):
+    """The session ended while its request or answer was still being sent."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class Stream:
+    """A body that is still being sent, up or down: as a context manager, listed while it is."""
+
+    __slots__ = ("_client", "_live", "route", "token")
+
+    def __init__(self, client: "ClientConnection", token: Verified, route: Route, plane: "Plane") -> None:
+        self._client = client
+        self._live = plane.live
+        self.token = token
+        self.route = route
+
+    def cut(self, cause: str) -> None:
+        self._client.interrupt(Cut(cause))
+
+    def __enter__(self) -> None:
+        self._live.add(self)
+
+    def __exit__(self, *error: object) -> None:
+        self._live.remove(self)
+
+
+class Upload(Stream):
+    """A request whose body was not complete when it was forwarded. Once it is, the application may finish its work."""
+
+    __slots__ = ()
+
+    def cut(self, cause: str) -> None:
+        if not self._client.is_body_complete:
+            super().cut(cause)
+
+
+def cause_to_end(token: Verified, route: Route, plane: "Plane") -> str | None:
+    """Judge a live exchange anew: the label of `gateway_connections_cut_total`, or None when it may go on."""
+    verdict = judge(token, route, plane.known, plane.clock.wall(), plane.clock.boot(), is_claimed=True)
+    if type(verdict) is not Deny:
+        return None
+    if verdict.kind is not None:
+        return verdict.kind.value
+    return {Reason.EXPIRED_TOKEN: "expired", Reason.STORE_UNAVAILABLE: "stale"}.get(verdict.reason, "other")
+
+
+def end_if_revoked(live: LiveExchange, plane: "Plane") -> None:
+    """End a live exchange that would not be allowed any more."""
+    cause = cause_to_end(live.token, live.route, plane)
+    if cause is not None:
+        live.cut(cause)

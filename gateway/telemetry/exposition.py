@@ -10,7 +10,6 @@ answers, and the others appear when they happen.
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
 from typing import Final
@@ -43,7 +42,7 @@ from gateway.telemetry.metrics import (
     RouteLayout,
     histogram_cells,
 )
-from gateway.telemetry.reading import read_worker, upstreams_up
+from gateway.telemetry.reading import SupervisorFacts, read_worker, upstreams_up
 from gateway.telemetry.slots import Cells
 
 TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,16 +50,6 @@ OPENMETRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=
 PAGE_LIFETIME_S: Final = 0.2
 _STARTING_METHODS: Final = ("GET", "POST")
 _STARTING_CODES: Final = ("200", "401", "403", "404", "502", "503", "504")
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisorFacts:
-    """What only the supervisor knows."""
-
-    running: int
-    configured: int
-    restarts: int
-    is_store_up: bool
 
 
 class Exposition(Collector):

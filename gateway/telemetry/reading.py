@@ -42,6 +42,16 @@ class WorkerReading:
         return self.is_listening and self.state == "live" and abs(self.clock_offset_s) <= LONGEST_CLOCK_OFFSET_S
 
 
+@dataclass(frozen=True, slots=True)
+class SupervisorFacts:
+    """What only the supervisor knows."""
+
+    running: int
+    configured: int
+    restarts: int
+    is_store_up: bool
+
+
 def read_worker(layout: Layout, cells: "memoryview[float]", boot_now: float, max_staleness_s: float) -> WorkerReading:
     """Read one worker's block. A `live` replica whose proof is older than `max_staleness_s` is told as `stale`."""
     proven_at = cells[layout.proven_at]

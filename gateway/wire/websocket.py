@@ -11,6 +11,10 @@ import base64
 import hashlib
 from typing import Final
 
+from gateway.errors import UpstreamBroken
+from gateway.wire.answer import AnswerHead
+from gateway.wire.head import RequestHead
+
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 POLICY_VIOLATION: Final = 1008
@@ -24,6 +28,19 @@ def accept(key: bytes) -> bytes:
     b's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
     """
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def refuse_wrong_handshake(head: RequestHead, answer: AnswerHead) -> None:
+    """The backend must have switched to what was asked, and have understood it (RFC 6455 §4.1). Raises UpstreamBroken."""
+    if head.upgrade is None or answer.upgrade is None or answer.upgrade.lower() != head.upgrade.lower():
+        raise UpstreamBroken("the upstream switched to another protocol")
+    if head.upgrade.lower() != b"websocket":
+        return
+    if answer.field(b"sec-websocket-accept") != accept(head.websocket_key or b""):
+        raise UpstreamBroken("the upstream's Sec-WebSocket-Accept is wrong")
+    for name in (b"sec-websocket-protocol", b"sec-websocket-extensions"):
+        if answer.field(name) is not None and head.field(name) is None:
+            raise UpstreamBroken("the upstream chose what the client did not offer")
 
 
 def close_frame(code: int, reason: bytes) -> bytes:

@@ -46,7 +46,7 @@ def from_files() -> tuple[Case, ...]:
 def read_file(path: Path) -> list[Case]:
     number = path.name[:3]
     cases: list[Case] = []
-    lines = path.read_text("ascii").split("\n")
+    lines = path.read_text("utf-8").split("\n")
     starts = [position for position, line in enumerate(lines) if line.startswith("---")]
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         match = _SECTION.fullmatch(lines[start])

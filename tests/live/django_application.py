@@ -1,4 +1,4 @@
-"""Serves the Django project in `shop/` by wsgiref, which folds header names as every WSGI server does: `X_User` and `X-User` are one.
+"""Serves the Django project in `shop/` by wsgiref, which folds header names as WSGI servers do: `X_User` is `X-User`.
 
 It prints its port as JSON when it listens, and ends when its standard input does.
 """

@@ -69,6 +69,7 @@ class RunningGateway:
         self.folder = folder
         self.signers: list[Signer] = [rsa_signer()]
         self.shown: list[str] = []
+        self._said = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, Any] = {
             "listen": "127.0.0.1:0",
@@ -121,6 +122,7 @@ class RunningGateway:
         """Start it and wait until it listens."""
         self.write()
         command = [sys.executable, "-m", "gateway", "run", "-c", str(self.configuration)]
+        self._said = len(self.messages())
         with self.path("access").open("ab") as access, self.path("messages").open("ab") as messages:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=access, stderr=messages, env=environment())
         self.url = eventually(lambda: self._announced() or self._refuse_if_ended())
@@ -206,7 +208,8 @@ class RunningGateway:
         return [json.loads(line) for line in self.path("access").read_text().splitlines()]
 
     def messages(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.path("messages").read_text().splitlines()]
+        path = self.path("messages")
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def who_refused(self, words: str) -> set[str]:
         """The processes that logged the use of something revoked, by a piece of the line."""
@@ -223,7 +226,7 @@ class RunningGateway:
         return [secret for secret in secrets if secret.encode() in output]
 
     def _announced(self) -> str:
-        for line in self.messages():
+        for line in self.messages()[self._said :]:
             if found := re.match(r"Listening on (http://[^ ,]+)", line["message"]):
                 return found[1]
         return ""

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.reasons import Reason
-from gateway.telemetry.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, SupervisorFacts
+from gateway.telemetry.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 from gateway.telemetry.metrics import (
     ALLOW,
     ALLOW_STALE,
@@ -23,6 +23,7 @@ from gateway.telemetry.metrics import (
     RouteMetrics,
     WorkerMetrics,
 )
+from gateway.telemetry.reading import SupervisorFacts
 from gateway.telemetry.slots import Cells
 
 

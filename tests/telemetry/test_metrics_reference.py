@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.metrics_core import Metric
 
-from gateway.telemetry.exposition import Exposition, SupervisorFacts
+from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.metrics import (
     CUT_CAUSES,
     DECISIONS,
@@ -19,6 +19,7 @@ from gateway.telemetry.metrics import (
     USE_KINDS,
     Layout,
 )
+from gateway.telemetry.reading import SupervisorFacts
 from gateway.telemetry.slots import Cells
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
