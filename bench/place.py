@@ -11,7 +11,7 @@ import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -70,16 +70,16 @@ def prepared() -> Iterator[Place]:
         port = free_port()
         if find("nginx") is None:
             raise BenchError("the backend is nginx, which is not installed (Debian: nginx-light)")
-        backend = stack.enter_context(nginx(folder, "backend", "backend.conf", core=cores.load, port=port))
+        backend = stack.enter_context(nginx(folder, "backend", "backend.conf", cores=(cores.load,), port=port))
         yield Place(folder, cores, Issuer(folder), port, backend)
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, name: str, template: str, *, core: int, port: int, **values: object) -> Iterator[Process]:
+def nginx(folder: Path, name: str, template: str, *, cores: Collection[int], port: int, **values: object) -> Iterator[Process]:
     """An nginx with one worker, in the foreground. It keeps our user: the folder is for nobody else."""
     configuration = fill(template, folder / f"{name}.conf", folder=folder, name=name, port=port, user=getpass.getuser(), **values)
     command = [find("nginx") or "nginx", "-e", "stderr", "-p", folder, "-c", configuration]
-    with started(command, core=core, output=folder / f"{name}.log") as process:
+    with started(command, cores=cores, output=folder / f"{name}.log") as process:
         wait_for(lambda: can_connect(port), process)
         yield process
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ class Cores:
 
     system: int
     load: int
+    usable: tuple[int, ...]
 
     @property
     def are_apart(self) -> bool:
@@ -41,7 +42,7 @@ class Cores:
 def pick_cores() -> Cores:
     """The first two processors this process may use; on a machine with one, both are the same."""
     usable = sorted(os.sched_getaffinity(0))
-    return Cores(usable[0], usable[1] if len(usable) > 1 else usable[0])
+    return Cores(usable[0], usable[1] if len(usable) > 1 else usable[0], tuple(usable))
 
 
 def free_port() -> int:
@@ -75,14 +76,14 @@ class Process:
 def started(
     command: Sequence[object],
     *,
-    core: int,
+    cores: Collection[int],
     output: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
-    """Run a program on one core while the block lasts; its descendants end with it."""
+    """Run a program on these cores while the block lasts; its descendants end with it."""
 
     def pin() -> None:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         _C_LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
     with output.open("wb") as sink:

@@ -12,6 +12,6 @@ from bench.process import can_connect, free_port, started, wait_for
 def backend(place: Place, script: str) -> Iterator[int]:
     """A script of `peers/` that takes its port as its argument: the port."""
     port, folder = free_port(), place.new_folder("backend")
-    with started([sys.executable, PEERS / script, str(port)], core=place.cores.load, output=folder / "log") as process:
+    with started([sys.executable, PEERS / script, str(port)], cores=(place.cores.load,), output=folder / "log") as process:
         wait_for(lambda: can_connect(port), process)
         yield port

@@ -43,13 +43,13 @@ def measure(place: Place, options: Options) -> Report:
     number = _QUICK_SOCKETS if options.is_quick else _SOCKETS
     with (
         backend(place, "echo.py") as port,
-        gateway.ready(place, workers=2, other_port=port) as running,
+        gateway.ready(place, workers=2, other_port=port, is_pinned=False) as running,
         contextlib.ExitStack() as stack,
     ):
         tokens = [place.issuer.mint() for _ in range(number)]
         sockets = [stack.enter_context(opened(running.port, token.text)) for token in tokens]
         command = wrk.command(running.port, running.token.text, seconds=600, pause_ms=_PAUSE_MS)
-        stack.enter_context(started(command, core=place.cores.load, output=place.new_folder("wrk") / "log"))
+        stack.enter_context(started(command, cores=(place.cores.load,), output=place.new_folder("wrk") / "log"))
         admin = stack.enter_context(Connection(running.admin_port))
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         time.sleep(1.0)

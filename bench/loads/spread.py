@@ -38,7 +38,7 @@ def measure(place: Place, options: Options) -> Report:
 def _connections_per_worker(place: Place) -> list[int]:
     with gateway.ready(place, workers=_WORKERS) as running:
         command = wrk.command(running.port, running.token.text, seconds=30, connections=_CONNECTIONS)
-        with started(command, core=place.cores.load, output=place.new_folder("wrk") / "log") as load:
+        with started(command, cores=(place.cores.load,), output=place.new_folder("wrk") / "log") as load:
             processes = running.processes()
             wait_for(lambda: len(owners_of(running.port, processes)) >= _CONNECTIONS, load, what="full set of connections")
             owners = list(owners_of(running.port, processes).values())

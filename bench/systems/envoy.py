@@ -33,7 +33,7 @@ def running(place: Place, *, title: str = "Plain proxy", filters: str | None = N
         filters=text,
     )
     command = [find("envoy") or "", "-c", configuration, "--concurrency", "1", "--disable-hot-restart", "-l", "warn"]
-    with started(command, core=place.cores.system, output=folder / "log") as process:
+    with started(command, cores=(place.cores.system,), output=folder / "log") as process:
         wait_for(lambda: can_connect(port), process)
         yield Running(port, process, place.issuer.mint().text)
 

@@ -58,8 +58,18 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def ready(place: Place, *, workers: int = 1, other_port: int | None = None, tls: str = WITHOUT_TLS) -> Iterator[Gateway]:
-    """Start it and wait for `/readyz`. `/other/` goes to a further backend, everything else to the usual one."""
+def ready(
+    place: Place,
+    *,
+    workers: int = 1,
+    other_port: int | None = None,
+    tls: str = WITHOUT_TLS,
+    is_pinned: bool = True,
+) -> Iterator[Gateway]:
+    """Start it and wait for `/readyz`. `/other/` goes to a further backend, everything else to the usual one.
+
+    It runs on the core of the system under test, or, when it is not pinned, wherever the kernel puts it.
+    """
     port, admin_port, folder = free_port(), free_port(), place.new_folder("gateway")
     configuration = fill(
         "gateway.yaml",
@@ -76,8 +86,9 @@ def ready(place: Place, *, workers: int = 1, other_port: int | None = None, tls:
         other_port=other_port or place.backend_port,
     )
     command = [find("gateway") or "", "run", "-c", configuration]
+    cores = (place.cores.system,) if is_pinned else place.cores.usable
     began = time.perf_counter()
-    with started(command, core=place.cores.system, output=folder / "log", environment=clean_environment()) as process:
+    with started(command, cores=cores, output=folder / "log", environment=clean_environment()) as process:
         wait_for(lambda: is_ready(admin_port), process, what="readiness")
         yield Gateway(port, admin_port, process, place.issuer.mint(), configuration, time.perf_counter() - began)
 

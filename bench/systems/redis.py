@@ -16,6 +16,6 @@ def running(place: Place) -> Iterator[tuple[int, Process]]:
     """Its port and its process. Nothing is ever saved: the peer gets the fastest store there is."""
     port, folder = free_port(), place.new_folder("redis")
     command = [find("redis-server") or "", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-    with started(command, core=place.cores.system, output=folder / "log") as process:
+    with started(command, cores=(place.cores.system,), output=folder / "log") as process:
         wait_for(lambda: can_connect(port), process)
         yield port, process

@@ -16,7 +16,7 @@ def _running(place: Place) -> Iterator[Running]:
     with redis.running(place) as (store_port, store):
         ports = [str(port), str(place.backend_port), str(store_port)]
         command = [sys.executable, PEERS / "textbook.py", *ports, place.issuer.key_set_path]
-        with started(command, core=place.cores.system, output=folder / "log") as process:
+        with started(command, cores=(place.cores.system,), output=folder / "log") as process:
             wait_for(lambda: can_connect(port), process)
             yield Running(port, process, place.issuer.mint().text, also=(store,))
 

@@ -11,12 +11,14 @@ It prints its two ports as JSON when it listens, and ends when its standard inpu
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import zlib
 
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 PIECE = bytes(range(256)) * 1024  # 256 KiB
 
@@ -82,8 +84,9 @@ class Held:
 async def echo(connection: ServerConnection) -> None:
     assert connection.request is not None
     await connection.send(f"user {connection.request.headers.get('X-User')}")
-    async for message in connection:
-        await connection.send(message)
+    with contextlib.suppress(ConnectionClosed):  # a gateway that cuts a session does not say goodbye to the application
+        async for message in connection:
+            await connection.send(message)
 
 
 async def main() -> None:

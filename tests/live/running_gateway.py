@@ -134,6 +134,11 @@ class RunningGateway:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Until it has ended; its exit code."""
+        assert self._process is not None
         try:
             return self._process.wait(WITHIN_S)
         finally:

@@ -58,7 +58,7 @@ def test_an_outage_of_the_store_is_503_until_it_answers_and_then_nothing_was_for
     assert gateway.told_everywhere("/stale/who", good) == {"200"}
     assert gateway.told_everywhere("/stale/who", revoked) == {"401 revoked-session"}
     assert gateway.told_everywhere("/who") == {"401 no-token"}
-    assert gateway.metrics()["gateway_store_up"] == 0
+    eventually(lambda: gateway.metrics()["gateway_store_up"] == 0)
     if outage == "freeze":
         store_process.thaw()
     else:
@@ -127,7 +127,7 @@ def test_SIGTERM_lets_what_is_in_flight_finish_and_takes_nothing_new(own: Runnin
         assert not answer.done()
         httpx.get(f"{upstreams['app']}/release?name=drain")
         assert (answer.result().status_code, answer.result().text) == (200, "released")
-    assert own.stop() == 0
+    assert own.wait() == 0
     assert [line["status"] for line in own.access_lines() if line["path"] == "/held"] == [200]
 
 
@@ -142,7 +142,7 @@ def test_a_websocket_is_told_that_the_gateway_goes_away(own: RunningGateway):
         with pytest.raises(ConnectionClosed):
             client.recv(timeout=20)
         assert client.close_code == 1001
-    assert own.stop() == 0
+    assert own.wait() == 0
 
 
 def test_the_store_and_the_workers_end_with_a_killed_supervisor(own: RunningGateway):
