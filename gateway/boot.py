@@ -24,7 +24,8 @@ _PR_SET_PDEATHSIG: Final = 1
 class Boot:
     """One worker's place among the others.
 
-    `addresses` and `listen_fds` have the order of `listen` in the configuration. A TCP address is bound by the worker
+    `config_fd` holds the text that the supervisor read at `config_path`: a worker that is started later must not serve another
+    configuration than its neighbours. `addresses` and `listen_fds` have the order of `listen` in the configuration. A TCP address is bound by the worker
     itself with SO_REUSEPORT, port 0 already resolved, and its descriptor is -1; a unix socket arrives bound and
     listening in `listen_fds`. `incarnation` is fresh for every start, so a restarted worker is never taken for its
     predecessor [W1].
@@ -34,6 +35,7 @@ class Boot:
     index: int
     workers: int
     cells_fd: int
+    config_fd: int
     store_url: str
     addresses: tuple[str, ...]
     listen_fds: tuple[int, ...]
@@ -56,7 +58,19 @@ class Boot:
 
     def descriptors(self) -> Sequence[int]:
         """What the worker must inherit."""
-        return [self.cells_fd, *(descriptor for descriptor in self.listen_fds if descriptor >= 0)]
+        return [self.cells_fd, self.config_fd, *(descriptor for descriptor in self.listen_fds if descriptor >= 0)]
+
+
+def hand_over(text: str) -> int:
+    """A descriptor for `Boot.config_fd`: memory that has no name and is gone with the last process that holds it."""
+    descriptor = os.memfd_create("gateway-configuration", os.MFD_CLOEXEC)
+    os.write(descriptor, text.encode())
+    return descriptor
+
+
+def handed_over(descriptor: int) -> str:
+    """What `hand_over` was given."""
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
 
 
 def end_with_supervisor(boot: Boot) -> None:

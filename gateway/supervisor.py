@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from gateway.admin.health import Readiness, StoreStatus, WorkerStatus
-from gateway.boot import Boot
+from gateway.boot import Boot, hand_over
 from gateway.child import Child
 from gateway.clock import Clock
 from gateway.config.load import Loaded
@@ -61,7 +61,7 @@ def run(loaded: Loaded, workers: int | None = None, announce: Callable[[str], No
         return uvloop.run(supervisor.run())
     finally:
         lines.close()
-        supervisor.cells.close()
+        supervisor.close()
 
 
 class Supervisor:
@@ -86,6 +86,7 @@ class Supervisor:
         self._clock = Clock()
         self._layout = Layout.of(self._config)
         self.cells = Cells.create(self._layout.block, self._count + 1)
+        self._config_fd = hand_over(loaded.text)
         self.metrics = WorkerMetrics(self._layout, self.cells.block(self._count))
         self._readiness = Readiness()
         self._is_announced = False
@@ -96,6 +97,11 @@ class Supervisor:
         self._listeners = Listeners(())
         self._store: Storekeeper | None = None
         self._admin: AdminListener | None = None
+
+    def close(self) -> None:
+        """Give back what was to be inherited. After `run`."""
+        self.cells.close()
+        os.close(self._config_fd)
 
     async def run(self) -> int:
         """Start, supervise until told to stop, stop. Raises CannotListen, or a StoreError of the embedded store."""
@@ -194,6 +200,7 @@ class Supervisor:
             index=index,
             workers=self._count,
             cells_fd=self.cells.fd,
+            config_fd=self._config_fd,
             store_url=store_url,
             addresses=self._listeners.addresses,
             listen_fds=self._listeners.descriptors,

@@ -23,7 +23,7 @@ from typing import Final
 
 import uvloop
 
-from gateway.boot import Boot, end_with_supervisor
+from gateway.boot import Boot, end_with_supervisor, handed_over
 from gateway.clock import Clock
 from gateway.config.load import Loaded, load
 from gateway.enforce.known import Known
@@ -59,7 +59,7 @@ def main(boot: Boot) -> int:
     """Run one worker until SIGTERM; the exit code."""
     end_with_supervisor(boot)
     try:
-        loaded = load(boot.config_path)
+        loaded = load(boot.config_path, text=handed_over(boot.config_fd))
         return uvloop.run(Worker(boot, loaded).run())
     except GatewayError as error:
         print(f"worker {boot.index}: {error}", file=sys.stderr)

@@ -32,12 +32,16 @@ class Loaded:
     warnings: tuple[str, ...]
     path: Path
     directory: Path
+    text: str  # of the file, as it was read
 
 
-def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Read and judge a configuration. Raises ConfigurationError with every mistake as `file:line:column: path: what; "
-    "hint`."""
-    tree, problems, (line, column) = parse(_read(path))
+def load(path: str | Path, environ: Mapping[str, str] = os.environ, *, text: str | None = None) -> Loaded:
+    """Read and judge a configuration. Raises ConfigurationError with every mistake as `file:line:column: path: what; hint`.
+
+    With `text` the file is not read again: what somebody else read from `path` is judged.
+    """
+    text = _read(path) if text is None else text
+    tree, problems, (line, column) = parse(text)
     if tree is None:
         raise ConfigurationError([f"{path}:{line}:{column}: {problem}" for problem in problems])
     directory = Path(path).absolute().parent
@@ -50,7 +54,7 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     secrets = substitution.inserted | set(_secrets(tree))
     if config is None or problems:
         raise ConfigurationError(_lines(path, tree, problems, secrets))
-    return Loaded(config, tuple(_lines(path, tree, warnings, secrets)), Path(path), directory)
+    return Loaded(config, tuple(_lines(path, tree, warnings, secrets)), Path(path), directory, text)
 
 
 def _judge(tree: Node, problems: list[Problem], directory: Path) -> tuple[Config | None, list[Problem]]:
