@@ -17,4 +17,5 @@ one run count: absolute figures differ between machines and hours.
     loads/      what is done to them
     budgets     what was promised, and whether it was reached
     report      tables for people, Markdown, JSON
+    telemetry   what counting and logging cost by themselves: python -m bench.telemetry
 """

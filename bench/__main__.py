@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench import wrk
-from bench.loads import Options, all_loads
+from bench.loads import NAMES, Options, load_named
 from bench.place import prepared
 from bench.process import BenchError
 from bench.report import Report, as_markdown, as_text, write_json
@@ -21,9 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     if (reason := wrk.missing()) is not None:
         print(f"bench: {reason}", file=sys.stderr)
         return 1
-    loads = all_loads()
-    names = list(loads) if "all" in chosen.loads else chosen.loads or ["requests"]
-    if unknown := [name for name in names if name not in loads]:
+    names = list(NAMES) if "all" in chosen.loads else chosen.loads or ["requests"]
+    if unknown := [name for name in names if name not in NAMES]:
         parser.error(f"no such load: {', '.join(unknown)}")
     options = _options(chosen)
     reports: dict[str, Report] = {}
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             print("bench: one processor only: load and system share it", file=sys.stderr)
         for name in names:
             try:
-                reports[name] = loads[name](place, options)
+                reports[name] = load_named(name)(place, options)
             except BenchError as error:
                 print(f"bench: {name}: {error}", file=sys.stderr)
                 is_complete = False
@@ -46,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="This gateway beside its peers, in one run.")
-    parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"{', '.join(all_loads())} or all; default: requests")
+    parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"{', '.join(NAMES)} or all; default: requests")
     parser.add_argument("--quick", action="store_true", help="one round of 2 s, and smaller loads")
     parser.add_argument("--rounds", type=int, help="default 3")
     parser.add_argument("--seconds", type=float, help="of each measurement, default 6")

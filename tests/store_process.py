@@ -17,7 +17,7 @@ import redis
 
 from gateway.store.binary import find_server
 
-DEADLINE_S = 6.0
+DEADLINE_S = 20.0
 
 
 class StoreProcess:

@@ -1,11 +1,14 @@
-"""What is done to the systems. Each load is a function from a place and options to a report."""
+"""What is done to the systems. Each load is a module with `measure`: from a place and options to a report."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from bench.place import Place
 from bench.report import Report
+
+NAMES: Final = ("requests", "path", "idle", "bodies", "spread", "enforcement", "cut", "tls", "splice", "start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +28,7 @@ class Options:
 LoadFunction: TypeAlias = Callable[[Place, Options], Report]
 
 
-def all_loads() -> dict[str, LoadFunction]:
-    """By the name they have on the command line."""
-    from bench.loads import bodies, cut, enforcement, idle, path, requests, splice, spread, start, tls
-
-    return {
-        "requests": requests.measure,
-        "idle": idle.measure,
-        "bodies": bodies.measure,
-        "spread": spread.measure,
-        "enforcement": enforcement.measure,
-        "cut": cut.measure,
-        "tls": tls.measure,
-        "splice": splice.measure,
-        "path": path.measure,
-        "start": start.measure,
-    }
+def load_named(name: str) -> LoadFunction:
+    """Imported when it is asked for: some look into the gateway itself, and a peer can be measured without it."""
+    measure: LoadFunction = importlib.import_module(f"bench.loads.{name}").measure
+    return measure

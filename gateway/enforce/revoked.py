@@ -41,11 +41,11 @@ def fact_keys(token: Verified) -> tuple[tuple[Kind, bytes], ...]:
 
 
 def first_fact(token: Verified, view: View, skew_s: float) -> tuple[Reason, Kind, int] | None:
-    """The first fact that refuses the token: its reason, its kind, and the second of the revocation. None: not revoked."""
+    """The first fact that refuses the token: its reason, its kind, its value (see `revocation/entry.py`). None: not revoked."""
     for kind, key in token.fact_keys:
         value = view.find(key)
         if value and _refuses(kind, value, token, skew_s):
-            return _REASONS[kind], kind, 0 if kind is Kind.VERSION else value
+            return _REASONS[kind], kind, value
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a decision can say. Four answers, no more; `proxy/exchange.py` does what they say."""
+"""What a decision can say. Three answers, no more; `proxy/exchange.py` does what they say."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,8 @@ class Deny:
     """Refuse. `detail` is for the log and for the client, and repeats nothing that the client sent.
 
     `token` is there when the token itself is genuine, so the log can say whose it was; `kind` and `revoked_at` (seconds
-    since 1970) when it was revoked. `issuer` and `key_id` are what a token that is not genuine claims: attacker's text.
+    since 1970; of a version the smallest that is accepted) when it was revoked. `issuer` and `key_id` are what a token that
+    is not genuine claims: attacker's text.
     """
 
     reason: Reason

@@ -197,17 +197,22 @@ class ClientConnection(asyncio.Protocol):
             return self._plane.trusted.client_address(self.peer, head.forwarded_for)
         return self.peer
 
-    def start_body(self, head: RequestHead, upstream: "UpstreamConnection") -> None:
-        """From here on the body goes to `upstream`, beginning with what is already here. Raises ClientError for that."""
-        self.upstream = upstream
+    def take_body(self, head: RequestHead) -> list[bytes]:
+        """What is already here of the body, framed. Raises ClientError before a backend has seen anything of the request."""
         self._decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
         self._body_bytes = 0
-        self.phase = _BODY
-        self.deadline = self._plane.tick_time + self._plane.timeouts.body
-        upstream.deadline = 0.0  # it is the client's turn
         data, self._buffer = self._buffer, b""
-        if data:
-            self._forward_body(data)  # raises into the exchange, which runs at the moment: it cannot be interrupted
+        return self._decode(self._decoder, data) if data else []
+
+    def start_body(self, pieces: list[bytes], upstream: "UpstreamConnection") -> None:
+        """From here on the body goes to `upstream`, beginning with `pieces` of it."""
+        self.upstream = upstream
+        if not self.is_body_complete:
+            self.phase = _BODY
+            self.deadline = self._plane.tick_time + self._plane.timeouts.body
+            upstream.deadline = 0.0  # it is the client's turn
+        if pieces:
+            upstream.send_body(pieces, is_last=self.is_body_complete)
         self.resume_reading()
 
     @property
@@ -358,18 +363,23 @@ class ClientConnection(asyncio.Protocol):
         decoder, upstream = self._decoder, self.upstream
         if decoder is None or upstream is None or upstream.is_closed:
             return
-        pieces, self._buffer = decoder.feed(data)
-        self._refuse_long_body(pieces)
+        pieces = self._decode(decoder, data)
         self.deadline = self._plane.tick_time + self._plane.timeouts.body if self._is_reading else 0.0
-        if isinstance(decoder, ChunkedDecoder):
-            pieces = chunk(pieces)
-            if decoder.is_done:
-                pieces.append(LAST_CHUNK)
         if pieces:
             upstream.send_body(pieces, is_last=decoder.is_done)
         if decoder.is_done:
             self.phase = _EXCHANGE
             self.deadline = 0.0
+
+    def _decode(self, decoder: Decoder, data: bytes) -> list[bytes]:
+        """What of the body is in `data`, framed for the upstream. What follows the body stays in the buffer."""
+        pieces, self._buffer = decoder.feed(data)
+        self._refuse_long_body(pieces)
+        if isinstance(decoder, ChunkedDecoder):
+            pieces = chunk(pieces)
+            if decoder.is_done:
+                pieces.append(LAST_CHUNK)
+        return pieces
 
     def _refuse_long_body(self, pieces: list[bytes]) -> None:
         limit = self._plane.limits.body

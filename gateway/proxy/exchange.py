@@ -70,6 +70,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                     upstream = await pool.wait()
                     now, boot = clock.wall(), clock.boot()
                     continue
+            body = client.take_body(head) if head.has_body else None
             is_clean = False
             record.asked_at = boot
             lines = head_lines(
@@ -83,10 +84,10 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                 is_trusted=client.is_trusted,
             )
             upstream.send_head(lines, client, wants_upgrade=head.upgrade is not None)
-            if head.has_body:
+            if body is not None:
                 if head.expects_continue:
                     client.transport.write(CONTINUE)
-                client.start_body(head, upstream)
+                client.start_body(body, upstream)
             try:
                 if client.is_body_complete or verdict.token is None:
                     answer = await upstream.answer
@@ -115,16 +116,18 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         answer_head = to_client(
             answer, has_body=has_body, is_chunked=is_chunked_out, is_persistent=client.is_persistent, minor=head.minor
         )
-        record.is_answered = True
         is_clean = answer.is_persistent and client.is_body_complete
         whole = upstream.whole_body(answer.content_length) if has_body and answer.content_length is not None else None
         if not has_body or whole is not None:
+            record.is_answered = True
             client.transport.write(answer_head if whole is None else answer_head + whole)
             return None
         client.upstream = upstream
         decoder = answer.decoder()
         is_clean = is_clean and not isinstance(decoder, CloseDecoder)
-        if upstream.relay_body(answer_head, decoder, is_chunked_out=is_chunked_out):
+        is_over = upstream.relay_body(answer_head, decoder, is_chunked_out=is_chunked_out)
+        record.is_answered = True
+        if is_over:
             return None
         if verdict.token is None:
             await upstream.finished

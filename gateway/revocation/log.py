@@ -105,7 +105,7 @@ class RevocationLog:
 
     async def declare(self, *, again: bool = False) -> str:
         """Declare the store's first use [L5]; its epoch. Does nothing on a declared store, unless `again`: then a lost one starts anew."""
-        arguments: list[Argument] = [secrets.token_hex(8), secrets.randbelow(1 << 20), "again" if again else ""]
+        arguments: list[Argument] = [secrets.token_hex(8), secrets.randbelow(1 << 11), "again" if again else ""]
         epoch, _ = await run_script(self._store, DECLARE, KEYS, arguments)
         return _decoded(epoch)
 

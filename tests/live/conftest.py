@@ -1,7 +1,9 @@
 """Live tests share one gateway with two workers and an embedded store, and one process per application.
 
 What a test revokes it names after itself, so tests do not meet. The rough ones (outages, killed workers, shutdown) start
-a gateway of their own with `start_gateway`. Every gateway's output is searched for tokens when it has ended [O04].
+a gateway of their own with `start_gateway`. All files carry the mark `xdist_group("live")`, so that one process runs them
+one after another: the machine may have two processors, and a gateway wants both. Every gateway's output is searched for
+tokens when it has ended [O04].
 """
 
 from collections.abc import Callable, Iterator
@@ -26,14 +28,6 @@ ROUTES: list[dict[str, Any]] = [
 ]
 
 StartGateway = Callable[..., RunningGateway]
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All live tests run in one process, one after another: the machine has two processors, and a gateway wants both."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("live"))
 
 
 @pytest.fixture(scope="session")

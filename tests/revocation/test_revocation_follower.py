@@ -320,7 +320,7 @@ async def test_a_large_snapshot_is_loaded_whole_while_the_log_goes_on(store_url:
         for name in names:
             await _append(log, name)
         await worker.until_live()
-        assert len(worker.view) == 20_030
+        await until(lambda: len(worker.view) == 20_030)
         assert all(worker.view.find(fact_key(Kind.USER, "", name)) for name in names)
 
 

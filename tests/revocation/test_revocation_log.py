@@ -2,11 +2,12 @@
 
 import asyncio
 import secrets
+import socket
 import time
 
 import pytest
 from following import MAX_STALENESS_S, SetClock, following
-from store_process import StoreProcess
+from store_process import StoreProcess, until_awaited
 
 from gateway.clock import Clock
 from gateway.errors import StoreLost, StoreUnavailable
@@ -211,11 +212,22 @@ async def test_B4_durable_is_said_only_of_what_is_on_the_disk(flush: str, durabl
     process.close()
 
 
-async def test_B4_an_acknowledging_replica_makes_a_write_durable(tmp_path, clock: Clock) -> None:  # type: ignore[no-untyped-def]
-    master = StoreProcess("--port", "0", "--enable-debug-command", "yes", flush="everysec").start()
+async def test_B4_a_replica_that_acknowledges_makes_a_write_durable(clock: Clock) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    master = StoreProcess("--port", str(port), flush="everysec").start()
+    replica = StoreProcess("--replicaof", f"127.0.0.1 {port}", flush="").start()
     client = connect(master.url)
     log = RevocationLog(client, clock, MAX_STALENESS_S)
     await log.declare()
+
+    async def is_attached() -> bool:
+        return await command(client, "WAIT", 1, 50) == 1
+
+    await until_awaited(is_attached)
+    assert (await log.revoke(Revocation(Kind.USER, "alice"))).durable is True
+    replica.close()
     assert (await log.revoke(Revocation(Kind.USER, "alice"))).durable is False
     await client.aclose()
     master.close()

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.revocation.entry import NO_KEY, PERMANENT, Entry, Kind, everybody_key, fact_key
+from gateway.revocation.entry import PERMANENT, Entry, Kind, everybody_key, fact_key
 from gateway.revocation.state import Event, State
 from gateway.revocation.table import NEVER, Table, expiry_minutes
 from gateway.revocation.view import Fact, View
@@ -160,13 +160,13 @@ def test_L9_beyond_the_bound_tokens_fold_into_not_befores_and_nothing_is_forgott
     view = View(max_entries=1000, fold_margin_s=10, segment_bits=4)
     users = [fact_key(Kind.USER, "i", f"user{number}") for number in range(50)]
     everybody = everybody_key("i")
-    random = Random(1)  # noqa: S311
+    random = Random(1)
     revoked = []
     for sequence in range(1, 5001):
         target = random.choice([*users, everybody])
         at = 1_700_000_000 + sequence
         revoked.append((key(sequence), target, at))
-        view.merge([Fact(key(sequence), at, LATER, sequence, 0, target)])
+        view.merge([Fact(key(sequence), at, LATER, sequence, 0, 0, target)])
     assert len(view) <= 1000
     for token, target, at in revoked:
         assert view.find(token) == at or view.find(target) >= at + 10
@@ -176,7 +176,7 @@ def test_L9_beyond_the_bound_tokens_fold_into_not_befores_and_nothing_is_forgott
 def test_L9_older_facts_fold_first() -> None:
     view = View(max_entries=1000, segment_bits=2)
     for sequence in range(1, 1200):
-        view.merge([Fact(key(sequence), sequence, LATER, sequence, 0, everybody_key("i"))])
+        view.merge([Fact(key(sequence), sequence, LATER, sequence, 0, 0, everybody_key("i"))])
     kept = [sequence for sequence in range(1, 1200) if view.find(key(sequence))]
     folded = [sequence for sequence in range(1, 1200) if not view.find(key(sequence))]
     assert sum(folded) / len(folded) < sum(kept) / len(kept) / 1.5
@@ -186,7 +186,7 @@ def test_L9_older_facts_fold_first() -> None:
 def test_L9_a_lift_cannot_free_what_was_folded() -> None:
     view = View(max_entries=10, segment_bits=0)
     user = fact_key(Kind.USER, "i", "u")
-    view.merge([Fact(key(number), 1000 + number, LATER, number, 0, user) for number in range(1, 12)])
+    view.merge([Fact(key(number), 1000 + number, LATER, number, 0, 0, user) for number in range(1, 12)])
     folded = view.find(user)
     assert folded
     view.apply(Entry(50, "id", "b", Kind.USER, user, 5000, LATER, "r"))
@@ -196,7 +196,7 @@ def test_L9_a_lift_cannot_free_what_was_folded() -> None:
 
 def test_L9_what_cannot_fold_is_kept_above_the_bound() -> None:
     view = View(max_entries=10, segment_bits=1)
-    view.merge([Fact(key(number), 1, LATER, number + 1, 0, NO_KEY) for number in range(100)])
+    view.merge([Fact(key(number), 1, LATER, number + 1) for number in range(100)])
     assert len(view) == 100
     assert view.is_over_full
 

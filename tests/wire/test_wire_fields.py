@@ -38,7 +38,11 @@ def test_H02_H03_no_alias_of_an_identity_header_is_ever_forwarded(alias: bytes) 
     assert classify(alias) is not Role.FORWARD
 
 
-@given(aliases(["x-forwarded", "remote", "x-remote", "x-auth", "x-authenticated", "x-webauth", "x-gateway"]), separators, st.text("abcxyz09", min_size=1))
+@given(
+    aliases(["x-forwarded", "remote", "x-remote", "x-auth", "x-authenticated", "x-webauth", "x-gateway"]),
+    separators,
+    st.text("abcxyz09", min_size=1),
+)
 def test_H12_a_whole_family_of_trusted_names_is_never_forwarded(prefix: bytes, separator: str, rest: str) -> None:
     assert classify(prefix + separator.encode() + rest.encode()) is not Role.FORWARD
 

@@ -48,7 +48,9 @@ def test_H15_nobody_is_trusted_by_default() -> None:
         ("192.0.2.8", b"192.0.2.7", "192.0.2.8"),
     ],
 )
-def test_H14_the_client_is_the_first_from_the_right_that_is_not_trusted(peer: str, forwarded_for: bytes | None, client: str) -> None:
+def test_H14_the_client_is_the_first_from_the_right_that_is_not_trusted(
+    peer: str, forwarded_for: bytes | None, client: str
+) -> None:
     assert OURS.client_address(peer, forwarded_for) == client
 
 
@@ -70,7 +72,23 @@ def test_H17_each_client_has_one_spelling(spelled: str, address: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "010.0.0.1", "10.0.0", "10.0.0.1.", "0x0a.0.0.1", "167772161", "10.0.0.256", "[::1", "::1]", "[::1]", "10.0.0.1:", "10.0.0.1:x", "localhost", "1::2::3", "\uff11.1.1.1"],
+    [
+        "",
+        "010.0.0.1",
+        "10.0.0",
+        "10.0.0.1.",
+        "0x0a.0.0.1",
+        "167772161",
+        "10.0.0.256",
+        "[::1",
+        "::1]",
+        "[::1]",
+        "10.0.0.1:",
+        "10.0.0.1:x",
+        "localhost",
+        "1::2::3",
+        "\uff11.1.1.1",
+    ],
 )
 def test_H17_what_is_no_address_is_none(text: str) -> None:
     assert parse_address(text) is None

@@ -151,7 +151,17 @@ def test_a_body_is_announced_by_its_length_or_by_chunks() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["a", "shop.example", "shop.example:8080", "127.0.0.1:1", "[::1]", "[::1]:443", "a_b.example", "xn--caf-dma.example", "a:65535"],
+    [
+        "a",
+        "shop.example",
+        "shop.example:8080",
+        "127.0.0.1:1",
+        "[::1]",
+        "[::1]:443",
+        "a_b.example",
+        "xn--caf-dma.example",
+        "a:65535",
+    ],
 )
 def test_a_host_is_a_name_or_an_address_with_an_optional_port(host: str) -> None:
     assert read(host=host).host == host.encode()
@@ -200,7 +210,13 @@ def test_J52_two_authorization_fields_are_refused_even_when_equal() -> None:
 
 def test_lines_are_what_travels_on_as_it_came_and_in_order() -> None:
     request = read(
-        "Accept: */*", "X-User: root", "COOKIE: a=b;  c=d", "TE: trailers", "X-Real-IP: 1.2.3.4", "X-B:  two ", "Authorization: Bearer a"
+        "Accept: */*",
+        "X-User: root",
+        "COOKIE: a=b;  c=d",
+        "TE: trailers",
+        "X-Real-IP: 1.2.3.4",
+        "X-B:  two ",
+        "Authorization: Bearer a",
     )
     assert request.lines == [b"Accept: */*", b"COOKIE: a=b;  c=d", b"X-B: two "]
 
@@ -311,7 +327,14 @@ def test_F25_an_expectation_is_100_continue_once_or_refused() -> None:
 
 
 def test_claims_about_the_way_here_are_read_and_do_not_travel_on() -> None:
-    request = read("X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2 ", "X-Forwarded-Proto: https", "X-Forwarded-Host: a", "Via: 1.0 p", "Via: 1.1 q")
+    request = read(
+        "X-Forwarded-For: 1.1.1.1",
+        "X-Forwarded-For: 2.2.2.2 ",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: a",
+        "Via: 1.0 p",
+        "Via: 1.1 q",
+    )
     assert request.forwarded_for == b"1.1.1.1, 2.2.2.2"
     assert (request.forwarded_proto, request.forwarded_host) == (b"https", b"a")
     assert request.via == b"1.0 p, 1.1 q"
@@ -381,7 +404,15 @@ BLOCKS = [
     ("Host: a", "X : 1"),
     ("X-Only: 1",),
 ]
-LINES = ["GET / HTTP/1.1", "GET /other?q HTTP/1.1", "POST / HTTP/1.1", "HEAD / HTTP/1.1", "GET / HTTP/1.0", "GET /../x HTTP/1.1", "FOO / HTTP/1.1"]
+LINES = [
+    "GET / HTTP/1.1",
+    "GET /other?q HTTP/1.1",
+    "POST / HTTP/1.1",
+    "HEAD / HTTP/1.1",
+    "GET / HTTP/1.0",
+    "GET /../x HTTP/1.1",
+    "FOO / HTTP/1.1",
+]
 
 
 def meaning(by: HeadReader, raw: bytes) -> object:
@@ -415,7 +446,18 @@ def test_a_repeated_block_of_fields_with_another_address_keeps_the_first_head_as
 
 @pytest.mark.parametrize(
     "beginning",
-    [b"\x16\x03\x01", b" GET", b"get /", b"1", b"\x00", b"GET / HTTP/1.1\nHost", b"GET / HTTP/1.1\r\nX: a\nY", b"GET / HTTP/1.1\rX", b"G\x00", b"GET\r\r"],
+    [
+        b"\x16\x03\x01",
+        b" GET",
+        b"get /",
+        b"1",
+        b"\x00",
+        b"GET / HTTP/1.1\nHost",
+        b"GET / HTTP/1.1\r\nX: a\nY",
+        b"GET / HTTP/1.1\rX",
+        b"G\x00",
+        b"GET\r\r",
+    ],
 )
 def test_a_beginning_that_can_never_become_a_head_is_refused_at_once(beginning: bytes) -> None:
     with pytest.raises(BadRequest):

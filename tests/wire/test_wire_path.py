@@ -13,8 +13,8 @@ from gateway.wire.path import canonical, split_target, without_parameters
 # Honest pieces of a path, and the building blocks of every known bypass.
 # fmt: off
 HONEST = [
-    b"/", b"//", b"a", b"b", b"%61", b"~", b"%7e", b"admin", b"public", b"@", b":", b"*", b"'", b"%25", b"%252e", b"%c3%a9", b";x=1",
-    b".", b"%2e", b"%3b", b"%ef%bc%8f",
+    b"/", b"//", b"a", b"b", b"%61", b"~", b"%7e", b"admin", b"public", b"@", b":", b"*", b"'", b"%25", b"%252e", b"%c3%a9",
+    b";x=1", b".", b"%2e", b"%3b", b"%ef%bc%8f",
 ]
 BYPASS = [
     b"..", b"%2E", b".%2e", b"%2f", b"%2F", b"%5c", b"\\", b";", b"..;", b";/", b"%00", b"%0a", b"%7f", b"%", b"%4", b"%zz",
@@ -64,7 +64,10 @@ def test_U02_nothing_encoded_in_a_canonical_path_becomes_structure_or_control(ta
 @given(targets)
 def test_two_spellings_of_one_path_become_one(target: bytes) -> None:
     path = accepted(target)
-    spelled = b"".join(b"%%%02x" % byte if chr(byte).isalnum() and path[max(0, at - 2) : at].find(b"%") < 0 else bytes((byte,)) for at, byte in enumerate(path))
+    spelled = b"".join(
+        b"%%%02x" % byte if chr(byte).isalnum() and path[max(0, at - 2) : at].find(b"%") < 0 else bytes((byte,))
+        for at, byte in enumerate(path)
+    )
     assert canonical(spelled) == path
 
 

@@ -97,7 +97,10 @@ def test_a_detail_is_told_to_programs_only() -> None:
 
 
 def test_the_answer_to_HEAD_is_the_same_head_without_the_body() -> None:
-    whole, headless = (refusal(Reason.NO_ROUTE, status=None, request_id=REQUEST_ID, detail="", page=False, is_head=is_head, close=False) for is_head in (False, True))
+    whole, headless = (
+        refusal(Reason.NO_ROUTE, status=None, request_id=REQUEST_ID, detail="", page=False, is_head=is_head, close=False)
+        for is_head in (False, True)
+    )
     assert whole.startswith(headless)
     assert headless.endswith(b"\r\n\r\n")
 

@@ -57,7 +57,9 @@ def test_the_framing_of_a_request_is_written_anew(lines: list[str], framing: lis
 
 
 def test_H13_H18_what_a_stranger_claims_about_the_way_here_is_not_repeated() -> None:
-    head = request("X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example", "Forwarded: for=1.1.1.1")
+    head = request(
+        "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example", "Forwarded: for=1.1.1.1"
+    )
     sent = forwarded_lines(head, b"203.0.113.9", b"http", is_trusted=False)
     assert sent == (
         b"X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: shop.example\r\nVia: 1.1 gateway\r\n"
@@ -66,7 +68,9 @@ def test_H13_H18_what_a_stranger_claims_about_the_way_here_is_not_repeated() -> 
 
 
 def test_what_a_trusted_proxy_says_is_passed_on_with_the_proxy_itself() -> None:
-    head = request("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: public.example", "Via: 1.0 edge")
+    head = request(
+        "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: public.example", "Via: 1.0 edge"
+    )
     assert forwarded_lines(head, b"10.0.0.1", b"http", is_trusted=True) == (
         b"X-Forwarded-For: 203.0.113.9, 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: public.example\r\n"
         b"Via: 1.0 edge, 1.1 gateway\r\n"
@@ -102,7 +106,9 @@ def test_request_ids_differ() -> None:
 
 
 def test_an_answer_goes_on_with_our_reason_phrase_and_our_framing() -> None:
-    head = answer("Server: x", "X-User: root", "Connection: close, X-A", "Content-Length: 5", "Set-Cookie: a=b", "Set-Cookie: c=d")
+    head = answer(
+        "Server: x", "X-User: root", "Connection: close, X-A", "Content-Length: 5", "Set-Cookie: a=b", "Set-Cookie: c=d"
+    )
     sent = to_client(head, has_body=True, is_chunked=False, is_persistent=True, minor=1)
     assert sent == b"HTTP/1.1 200 OK\r\nServer: x\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 5\r\n\r\n"
 
@@ -142,7 +148,10 @@ def test_one_answer_may_go_to_different_clients_in_different_forms() -> None:
 
 
 def test_a_status_without_a_name_is_passed_on() -> None:
-    assert to_client(answer(status="299 X"), has_body=False, is_chunked=False, is_persistent=True, minor=1) == b"HTTP/1.1 299 \r\n\r\n"
+    assert (
+        to_client(answer(status="299 X"), has_body=False, is_chunked=False, is_persistent=True, minor=1)
+        == b"HTTP/1.1 299 \r\n\r\n"
+    )
 
 
 def test_a_switch_of_protocols_goes_on_with_what_was_negotiated() -> None:

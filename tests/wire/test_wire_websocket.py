@@ -1,5 +1,7 @@
 """Where a WebSocket frame ends, against the frames that the `websockets` package writes."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,10 +27,12 @@ def test_frames_are_counted_however_they_are_cut(sent: list[bytes], places: list
     ends = {sum(map(len, sent[:count])) for count in range(len(sent) + 1)}
     # Cut anywhere, and most of all near the ends of frames, where headers are.
     near = {end + place % 16 - 2 for end, place in zip(sorted(ends), places, strict=False)}
-    edges = sorted({0, len(stream)} | {place % len(stream) for place in places} | {place for place in near if 0 < place < len(stream)})
+    edges = sorted(
+        {0, len(stream)} | {place % len(stream) for place in places} | {place for place in near if 0 < place < len(stream)}
+    )
     counter = FrameCounter()
     assert counter.is_between_frames
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         counter.feed(stream[start:end])
         assert counter.is_between_frames == (end in ends), (start, end)
 
@@ -58,7 +62,7 @@ def test_what_is_no_websocket_at_all_never_breaks_the_counter(stream: bytes, pla
     whole, piecewise = FrameCounter(), FrameCounter()
     whole.feed(stream)
     edges = sorted({0, len(stream), *(min(place, len(stream)) for place in places)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         piecewise.feed(stream[start:end])
     assert piecewise.is_between_frames == whole.is_between_frames
 

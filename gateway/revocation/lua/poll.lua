@@ -1,6 +1,6 @@
 -- One atomic look at the log: lease renewal, continuity, what is new, head, time [L2, L3].
 -- ARGV: incarnation, wanted state, epoch, position, id at the position, how many entries, staleness_ms, label, complete_since at least.
--- Without an epoch it only looks. The lease is written, and membership granted, only when the entry at the position is the one the worker applied.
+-- Without an epoch it only looks; with the state "reading" it reads without a lease, which proves nothing and costs no flush. The lease is written, and membership granted, only when the entry at the position is the one the worker applied.
 if not is_master() then return redis.error_reply('READONLY this server is not a master') end
 local seconds, microseconds = server_time()
 local running = run_id()
@@ -15,6 +15,10 @@ if ARGV[3] == record.epoch then
   if found[1] then mine = found[1][2][2] end
   if mine == ARGV[5] and position <= record.head then
     entries = redis.call('XRANGE', ENTRIES, '(' .. at, '+', 'COUNT', ARGV[6])
+
+    if wanted == 'reading' then
+      return {seconds, microseconds, running, record.epoch, whole(record.head), record.head_id, whole(record.floor), record.complete_since, mine, '', entries}
+    end
 
     -- W1: a member stays one; whoever is not becomes one only at the head.
     local old = redis.call('HGET', WORKERS, incarnation) or ''
