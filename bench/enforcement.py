@@ -2,8 +2,9 @@
 
     python -m bench.enforcement [--workers N] [--revocations N] [--every SECONDS] [--json FILE]
 
-`receipt` is what the caller of `revoke` waits: connect, append, flush, every worker's acknowledgement. `enforced` is measured in the
-workers, from the append by the store's clock to the moment their view refuses the token; the budget is for this one.
+`receipt` is what the caller of `revoke` waits: connect, append, flush, every worker's acknowledgement. `enforced` is
+measured in the workers, from the append by the store's clock to the moment their view refuses the token; the budget is
+for this one.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python -m bench.replica [--entries N] [--json FILE]
 
-Prints how long the load took until live, the memory the process grew by, the longest pause of the event loop meanwhile (a task that
-wakes every millisecond and measures by how much it was late), and the time of a look-up among that many: the whole call, best of
-several rounds of many different keys, hits and misses. The budget stands beside each.
+Prints how long the load took until live, the memory the process grew by, the longest pause of the event loop meanwhile
+(a task that wakes every millisecond and measures by how much it was late), and the time of a look-up among that many:
+the whole call, best of several rounds of many different keys, hits and misses. The budget stands beside each.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway.admin.health import StoreStatus
 from gateway.clock import Clock
-from gateway.config.schema import Config, IssuerConfig
+from gateway.config.schema import Config
 from gateway.errors import GatewayError, StoreError
 from gateway.revocation.lifetimes import Lifetimes
 from gateway.revocation.log import RevocationLog
@@ -71,7 +71,7 @@ class Storekeeper:
             client,
             clock,
             config.store.max_staleness,
-            issuers={issuer.issuer: _lifetimes(issuer) for issuer in config.issuers},
+            issuers=Lifetimes.of(config),
             not_fenced_routes=[route.name for route in config.routes if route.on_outage != "deny"],
         )
         return cls(url, without_password(config.store.url), server, client, log, clock, knocked)
@@ -142,15 +142,6 @@ class Storekeeper:
             logger.info("The store %s answers again", self.shown_url)
         self._is_told = bool(problem)
         self._problem = problem
-
-
-def _lifetimes(issuer: IssuerConfig) -> Lifetimes:
-    return Lifetimes(
-        max_lifetime_s=issuer.max_lifetime,
-        session_lifetime_s=issuer.session_lifetime,
-        leeway_s=issuer.leeway,
-        skew_s=issuer.skew,
-    )
 
 
 def without_password(url: str) -> str:

@@ -27,6 +27,7 @@ from gateway.boot import Boot, end_with_supervisor, handed_over
 from gateway.clock import Clock
 from gateway.config.load import Loaded, load
 from gateway.enforce.known import Known
+from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.errors import GatewayError, StoreError
 from gateway.proxy.listener import Listener, bind_shared, server_tls
@@ -34,8 +35,12 @@ from gateway.proxy.live import end_if_revoked
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool
 from gateway.proxy.report import Report
-from gateway.revocation.entry import Entry
+from gateway.reasons import Reason
+from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.follower import Follower
+from gateway.revocation.lifetimes import Lifetimes
+from gateway.revocation.log import RevocationLog
+from gateway.revocation.renewal import Renewals
 from gateway.revocation.state import State
 from gateway.revocation.view import View
 from gateway.routes.compile import compile_routes
@@ -91,7 +96,9 @@ class Worker:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
         store = connect(self._boot.store_url)
-        plane = self._build_plane(loop, store)
+        log = RevocationLog(store, self._clock, self._config.store.max_staleness, issuers=Lifetimes.of(self._config))
+        renewals = Renewals(log, loop)
+        plane = self._build_plane(loop, store, renewals)
         follower = Follower(
             self._boot.store_url,
             self._view,
@@ -129,6 +136,7 @@ class Worker:
                 await pool.close()
             for source in self._sources.values():
                 await source.close()
+            await renewals.close()
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
             await store.aclose()
@@ -136,7 +144,7 @@ class Worker:
             self._errors.close()
         return 0
 
-    def _build_plane(self, loop: asyncio.AbstractEventLoop, store: Store) -> Plane:
+    def _build_plane(self, loop: asyncio.AbstractEventLoop, store: Store, renewals: Renewals) -> Plane:
         config = self._config
 
         async def claim(token: Verified, route: str) -> bool:
@@ -145,8 +153,12 @@ class Worker:
             keep_until = token.usable_until + issuer.skew
             return await claim_once(store, token.issuer, token.token_id, route, keep_until)
 
-        def unknown_key(issuer: str) -> None:
-            self._sources[issuer].unknown_kid()
+        def refused(verdict: Deny) -> None:
+            """What a refusal teaches: a key set may be out of date, a revoked session is still in use."""
+            if verdict.reason is Reason.UNKNOWN_KEY and verdict.issuer is not None:
+                self._sources[verdict.issuer].unknown_kid()
+            elif verdict.kind is Kind.SESSION and verdict.token is not None and verdict.token.session is not None:
+                renewals.session_used(verdict.token.issuer, verdict.token.session)
 
         report = Report(
             self._metrics,
@@ -162,7 +174,7 @@ class Worker:
             known=self._known,
             report=report,
             claim_once=claim,
-            unknown_key=unknown_key,
+            refused=refused,
         )
         plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
         for issuer in config.issuers:

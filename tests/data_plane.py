@@ -213,7 +213,7 @@ async def data_plane(path: Path, *, view: View | None = None, log_fd: int | None
         known=known,
         report=Report(metrics, AccessLog(lines), SecurityLog(loop.time), [route.name for route in config.routes]),
         claim_once=claim,
-        unknown_key=lambda issuer: None,
+        refused=lambda verdict: None,
     )
     plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
     listener = Listener(plane, None)

@@ -40,7 +40,9 @@ class StoreProcess:
         self.socket.unlink(missing_ok=True)
         persistence = ["--appendonly", "yes", "--appendfsync", self._flush] if self._flush else ["--appendonly", "no"]
         command = [find_server(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._data), "--save", ""]
-        self._process = subprocess.Popen([*command, *persistence, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            [*command, *persistence, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
         self._wait_until_it_answers()
         return self
 

@@ -139,7 +139,7 @@ def _plane(configuration: Path, key_set: Path) -> tuple[Plane, View]:
         known=known,
         report=report,
         claim_once=_never,
-        unknown_key=lambda issuer: None,
+        refused=lambda verdict: None,
     )
     plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
     return plane, view

@@ -53,8 +53,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             verdict = decide(head.authorization, route, plane.known, now, boot, is_claimed=is_claimed)
             record.verdict = verdict
             if type(verdict) is Deny:
-                if verdict.reason is Reason.UNKNOWN_KEY and verdict.issuer is not None:
-                    plane.unknown_key(verdict.issuer)
+                plane.refused(verdict)
                 return refuse(client, head, record, verdict.reason, verdict.detail)
             if type(verdict) is NeedsClaim:
                 is_claimed = await wait_for_task(plane.loop.create_task(plane.claim_once(verdict.token, route.name)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.clock import Clock
 from gateway.config.schema import Config
 from gateway.enforce.known import Known
+from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.proxy.live import LiveExchanges
 from gateway.proxy.report import Report
@@ -37,7 +38,7 @@ class Plane:
         known: Known,
         report: Report,
         claim_once: Callable[[Verified, str], Coroutine[Any, Any, bool]],
-        unknown_key: Callable[[str], None],
+        refused: Callable[[Deny], None],
     ) -> None:
         # per process, never changed
         self.loop = loop
@@ -49,7 +50,7 @@ class Plane:
         self.known = known
         self.report = report
         self.claim_once = claim_once
-        self.unknown_key = unknown_key
+        self.refused = refused
         self.trusted = TrustedProxies(map(str, config.trusted_proxies))
         self.request_roles = RoleMemory()
         self.answers = AnswerMemory()

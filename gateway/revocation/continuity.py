@@ -8,8 +8,8 @@
                                                                  BROKEN        rolled back, forked, or full of holes
     no record, or an epoch that is not mine                      UNDECLARED / OTHER_EPOCH
 
-"Nothing new" is only ever said of a log that was shown to be the one I know. After a failover that dropped an append, the next append
-makes the stream look whole again; the id at my position does not.
+"Nothing new" is only ever said of a log that was shown to be the one I know. After a failover that dropped an append,
+the next append makes the stream look whole again; the id at my position does not.
 """
 
 import json

@@ -5,7 +5,8 @@ A fact says "this token (session, user's older tokens, key…) is not wanted any
     blake2b-128( len ‖ kind ‖ len ‖ issuer ‖ len ‖ name ‖ … )        every len is 4 bytes, big endian
 
 The lengths are there because names come from tokens: without them ("a", "bc") and ("ab", "c") were one fact, and whoever
-chooses a user name could be confused with a session, or free himself with a fact of somebody else. The issuer `""` means every issuer.
+chooses a user name could be confused with a session, or free himself with a fact of somebody else. The issuer `""`
+means every issuer.
 
 What the value of a fact means:
 
@@ -15,8 +16,10 @@ What the value of a fact means:
     lift                       what remains of the lifted key's fact without the lifted revocation; 0: nothing
 
 Keys that apply to a token of issuer I (look up each with I and with `""`):
-    token (I, jti) · session (I, sid) · user (I, user) and user (I) alone · block (I, user) · version (I, user) · key (I, kid) and key (I, kid, thumbprint).
-`user (I)`, with no name, is the not-before of everybody: facts about tokens whose user is not known fold into it when the replica is full.
+    token (I, jti) · session (I, sid) · user (I, user) and user (I) alone · block (I, user) · version (I, user) · key
+    (I, kid) and key (I, kid, thumbprint).
+`user (I)`, with no name, is the not-before of everybody: facts about tokens whose user is not known fold into it when
+the replica is full.
 
 This file owns no data and does no I/O.
 """
@@ -75,8 +78,8 @@ class Entry:
 class Revocation:
     """A request to revoke. The issuer `""` means every issuer.
 
-    `expires_at` and `user` help with a token: its `exp` and whose it is, when known. `value` is the smallest accepted version,
-    or a not-before other than the store's present second. `id` makes a repetition of the same request harmless.
+    `expires_at` and `user` help with a token: its `exp` and whose it is, when known. `value` is the smallest accepted
+    version, or a not-before other than the store's present second. `id` makes a repetition of the same request harmless.
     """
 
     kind: Kind
@@ -101,7 +104,8 @@ class Revocation:
     def fold_into(self) -> bytes:
         """The not-before that may stand in for this fact when the replica is full [L9]; no key: nothing can.
 
-        Only a token's denial folds: a not-before says nothing about what is issued later, and a revoked session, block or key does.
+        Only a token's denial folds: a not-before says nothing about what is issued later, and a revoked session, block
+        or key does.
         """
         if self.kind is not Kind.TOKEN:
             return NO_KEY

@@ -4,22 +4,25 @@
                                           ▲                              │
                                           └── wait: an entry or ¼ max_staleness
 
-One poll is one atomic script in the store: it renews this worker's lease (a write, so only a master can answer), shows the entry at our
-position, what follows, the head, the time. Its answer is judged (continuity.py), its entries are applied and handed to `on_entry`, and only
-then does it count as a proof, dated by when it was **sent** [L3]. The poll after entries publishes the new position; that is the
-acknowledgement a revoker waits for [W1]. The blocking read on the second connection ends the wait early and proves nothing. The poll it
-wakes reads without renewing the lease, and so proves nothing either, but is spared a flush of the store's disk: the entry is enforced
-that much earlier, and the poll behind it proves and acknowledges.
+One poll is one atomic script in the store: it renews this worker's lease (a write, so only a master can answer), shows
+the entry at our position, what follows, the head, the time. Its answer is judged (continuity.py), its entries are
+applied and handed to `on_entry`, and only then does it count as a proof, dated by when it was **sent** [L3]. The poll
+after entries publishes the new position; that is the acknowledgement a revoker waits for [W1]. The blocking read on
+the second connection ends the wait early and proves nothing. The poll it wakes reads without renewing the lease, and
+so proves nothing either, but is spared a flush of the store's disk: the entry is enforced that much earlier, and the
+poll behind it proves and acknowledges.
 
-Losing the store. No answer, or an error for an answer: the view stays as it is, its proof grows old, and `decide` refuses by itself. A
-store that answers but is not the one we knew: the state is `lost`, whatever it says about revocations is not believed, and nothing leads
-back but (a) the store we knew, with our last entry in its place, or (b) an epoch younger than ours, which only an operator's declaration
-makes. Facts already in the view stay in it either way. A first start on a store that was never declared is lost too [L5]: it may be new,
-it may be wiped, and a guess would let every revoked token in.
+Losing the store. No answer, or an error for an answer: the view stays as it is, its proof grows old, and `decide`
+refuses by itself. A store that answers but is not the one we knew: the state is `lost`, whatever it says about
+revocations is not believed, and nothing leads back but (a) the store we knew, with our last entry in its place, or (b)
+an epoch younger than ours, which only an operator's declaration makes. Facts already in the view stay in it either
+way. A first start on a store that was never declared is lost too [L5]: it may be new, it may be wiped, and a guess
+would let every revoked token in.
 
-A new run of the server (another `run_id`) with the same epoch, and our last entry and its successors in place, is the same log: the
-embedded store flushes before it answers, so this is its restart. For an external store that flushes once a second it is a weaker
-claim: a worker that had not yet seen a dropped entry cannot miss it. The merge of all workers' facts that would close this gap is not here.
+A new run of the server (another `run_id`) with the same epoch, and our last entry and its successors in place, is the
+same log: the embedded store flushes before it answers, so this is its restart. For an external store that flushes once
+a second it is a weaker claim: a worker that had not yet seen a dropped entry cannot miss it. The merge of all workers'
+facts that would close this gap is not here.
 
 Owns two connections and the position. Decides nothing about requests.
 """
@@ -77,9 +80,9 @@ class FollowerStatistics:
 class Follower:
     """Follows the log into one view. Per process; `run()` is its task, `leave()` its end.
 
-    `on_entry` is called after the view has the entry and before it is acknowledged: live connections end there. It must not wait; when it
-    raises, the entry is not acknowledged and comes again. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the
-    append of an entry to its being applied here, by the store's clock.
+    `on_entry` is called after the view has the entry and before it is acknowledged: live connections end there. It
+    must not wait; when it raises, the entry is not acknowledged and comes again. `on_command` gets the seconds a poll
+    took, `on_enforced` the seconds from the append of an entry to its being applied here, by the store's clock.
     """
 
     def __init__(

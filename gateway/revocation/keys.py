@@ -1,7 +1,7 @@
 """The log's scripts and the names of its keys in the store.
 
-All keys share the hash tag `{log}`, so they live in one slot and one script can change them together [L8]. No part of a name comes
-from a client: facts are members named by digests.
+All keys share the hash tag `{log}`, so they live in one slot and one script can change them together [L8]. No part of
+a name comes from a client: facts are members named by digests.
 """
 
 from pathlib import Path

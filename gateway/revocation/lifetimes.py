@@ -5,15 +5,16 @@
     user      as long as any token issued before it can live: longest lifetime + leeway + skew + 60 s
     version block key     until lifted
 
-For the issuer `""` (every issuer), or one that is not configured, the longest of all counts. Too long costs memory, too short lets a
-revoked token in.
+For the issuer `""` (every issuer), or one that is not configured, the longest of all counts. Too long costs memory,
+too short lets a revoked token in.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
+from gateway.config.schema import Config
 from gateway.revocation.entry import PERMANENT, Kind, Revocation
 
 MARGIN_S: Final = 60
@@ -27,6 +28,14 @@ class Lifetimes:
     session_lifetime_s: float = 30 * 86400.0
     leeway_s: float = 30.0
     skew_s: float = 0.0
+
+    @classmethod
+    def of(cls, config: Config) -> "dict[str, Self]":
+        """The lifetimes of every configured issuer."""
+        return {
+            issuer.issuer: cls(issuer.max_lifetime, issuer.session_lifetime, issuer.leeway, issuer.skew)
+            for issuer in config.issuers
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """Writing to the log: revoke, undo, declare; and the receipt that says who enforces it.
 
-A revocation is one script: the fact, the entry, and the names of the members that must enforce it, in one atomic step. Then the
-waiter listens to the positions they publish. It subscribes before it appends, so no message is missed; should one be, the register itself
-is read every now and then. Whoever stays silent is fenced by the waiter's clock (receipt.py).
+A revocation is one script: the fact, the entry, and the names of the members that must enforce it, in one atomic step.
+Then the waiter listens to the positions they publish. It subscribes before it appends, so no message is missed; should
+one be, the register itself is read every now and then. Whoever stays silent is fenced by the waiter's clock (receipt.py).
 
-An answer that is lost on its way leaves it open whether the entry was appended: the same request is sent again under the same
-id, which appends once. Until the deadline; then `StoreUnavailable`, and nothing was promised.
+An answer that is lost on its way leaves it open whether the entry was appended: the same request is sent again under
+the same id, which appends once. Until the deadline; then `StoreUnavailable`, and nothing was promised.
 
 Not here: deciding what is refused (enforce), following (follower.py), and deleting session records.
 """
@@ -85,8 +85,8 @@ class RevocationLog:
     async def revoke(self, revocation: Revocation) -> Receipt:
         """Revoke, and wait until every worker enforces it or is provably stopped, at most until the deadline.
 
-        Raises `RevocationRefused`, `StoreLost` (the store was never declared, or is empty), and `StoreUnavailable`: then it may or may
-        not have been appended; repeating it under the same `id` is safe.
+        Raises `RevocationRefused`, `StoreLost` (the store was never declared, or is empty), and `StoreUnavailable`:
+        then it may or may not have been appended; repeating it under the same `id` is safe.
         """
         revocation = replace(revocation, id=revocation.id or secrets.token_hex(16))
         return await self._append_and_wait(REVOKE, self._arguments(revocation), revocation.id)
@@ -123,8 +123,8 @@ class RevocationLog:
         return bool(await run_script(self._store, LEAVE, KEYS, [incarnation, ""]))
 
     async def remove_silent(self) -> tuple[str, ...]:
-        """Strike the workers not heard of for 60 s, by this process's clock and by what it saw itself: a jump of the store's clock
-        silences nobody. Call it every few seconds. Who was struck."""
+        """Strike the workers not heard of for 60 s, by this process's clock and by what it saw itself: a jump of the
+        store's clock silences nobody. Call it every few seconds. Who was struck."""
         now = self._clock.boot()
         members = (await self.members()).members
         heard = {member.incarnation: self._heard(member, now) for member in members}
@@ -179,7 +179,9 @@ class RevocationLog:
             not_fenced_routes=self._not_fenced_routes if fenced else (),
         )
 
-    async def _append_until(self, connection: Store, script: Script, arguments: Sequence[Argument], acks: PubSub, deadline: float) -> _Appended:
+    async def _append_until(
+        self, connection: Store, script: Script, arguments: Sequence[Argument], acks: PubSub, deadline: float
+    ) -> _Appended:
         while True:
             try:
                 with store_errors():
@@ -228,6 +230,7 @@ async def _append(store: Store, script: Script, arguments: Sequence[Argument]) -
             raise RevocationRefused("this was revoked too often to lift one of it")
         case other:
             raise StoreUnavailable(f"the store's answer is not one of ours: {other[:20]}")
+
 
 def _hear(tally: Tally, raw: bytes) -> None:
     match raw.decode("utf-8", "replace").split(" "):

@@ -6,8 +6,8 @@ The append names the members of that moment. Each of them ends up in one of two 
     fenced     it left, or 1.25 × its max_staleness passed on the waiter's clock since the append [W2]: had it renewed its lease since,
                it would have been handed the entry before it could prove anything; as it did not, it has stopped itself
 
-`complete` iff nobody is open. A receipt never claims more than that [W3]: routes that serve while the store is away are not stopped by
-the fence, so it names them.
+`complete` iff nobody is open. A receipt never claims more than that [W3]: routes that serve while the store is away
+are not stopped by the fence, so it names them.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,9 @@
 """Reading all facts at once, in pages, while the log goes on.
 
-The reader notes the head, reads the pages, then tails the log from the head it noted. What changed in between shows in a page or in
-the tail or in both, and the view is a join, so all three are the same. A scan returns every key that was there from its first to its
-last page; keys may come twice. Pages are small enough to be merged in a few milliseconds, and between two the event loop runs.
+The reader notes the head, reads the pages, then tails the log from the head it noted. What changed in between shows in
+a page or in the tail or in both, and the view is a join, so all three are the same. A scan returns every key that was
+there from its first to its last page; keys may come twice. Pages are small enough to be merged in a few milliseconds,
+and between two the event loop runs.
 
 A page of the store is its facts one behind the other, 81 bytes each, numbers big endian:
 

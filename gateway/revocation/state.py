@@ -5,12 +5,12 @@
     live          a member: everything up to the head of the log was applied at the moment of the newest proof
     lost          the store that answers is not the one we knew, or was never declared. Nothing is read as "not revoked"
 
-`stale` is not a state: a live replica whose newest proof is too old is stale, and that is computed when it is asked (L3), because a
-timer that sets a flag does not run while the process hangs.
+`stale` is not a state: a live replica whose newest proof is too old is stale, and that is computed when it is asked
+(L3), because a timer that sets a flag does not run while the process hangs.
 
-What happens in a lost store's time is decided by the events: `returned` is the store we knew, with our last entry where we left it;
-`declared` is an epoch that is younger than ours, and an epoch is only ever made by an operator or at the embedded store's very first
-start. Anything else keeps us lost.
+What happens in a lost store's time is decided by the events: `returned` is the store we knew, with our last entry
+where we left it; `declared` is an epoch that is younger than ours, and an epoch is only ever made by an operator or at
+the embedded store's very first start. Anything else keeps us lost.
 """
 
 from enum import StrEnum

@@ -1,27 +1,29 @@
 """A worker's replica of the facts: what `decide` asks instead of the store.
 
-It is a join [L4]. Facts come in three ways, in any mixture and any number of times: entries of the log, rows of a snapshot, and
-whole epochs that ended. Each carries the sequence of its newest change, and the store's script is the only one that computes what a
-change results in, so of two reports about one key the one with the higher sequence is right:
+It is a join [L4]. Facts come in three ways, in any mixture and any number of times: entries of the log, rows of a
+snapshot, and whole epochs that ended. Each carries the sequence of its newest change, and the store's script is the
+only one that computes what a change results in, so of two reports about one key the one with the higher sequence is right:
 
     sequence not above what the key has    nothing new
     a lift lies between                    the reported value replaces ours (0: nothing remains)
     else                                   the greater value and the later expiry of both
 
-So facts leave by expiry or by a lift and in no other way. A lifted fact stays as a row of value 0 until its expiry: an older report
-that comes late finds it there and revives nothing.
+So facts leave by expiry or by a lift and in no other way. A lifted fact stays as a row of value 0 until its expiry: an
+older report that comes late finds it there and revives nothing.
 
-Two tables. `_followed` holds the facts of the present epoch. `_kept` holds what no lift can touch any more and only grows: facts of
-epochs that ended (their sequences mean nothing in the new one), and not-befores into which facts were folded.
+Two tables. `_followed` holds the facts of the present epoch. `_kept` holds what no lift can touch any more and only
+grows: facts of epochs that ended (their sequences mean nothing in the new one), and not-befores into which facts were
+folded.
 
-Folding [L9]: above `max_entries` the older half of a segment's token facts, those that name a not-before which may stand in for
-them, become that not-before. It is the second of the revocation plus a margin for issuers' clocks that run ahead, so every folded token
-stays refused; others of the same user (or, when the user is not known, of the same issuer) issued before are refused with them: it
-over-refuses, it never forgets. Sessions, blocks, keys, versions and not-befores never fold, since no not-before says what they say; if
-they alone exceed the bound, the bound gives way (`is_over_full`), not the facts.
+Folding [L9]: above `max_entries` the older half of a segment's token facts, those that name a not-before which may
+stand in for them, become that not-before. It is the second of the revocation plus a margin for issuers' clocks that
+run ahead, so every folded token stays refused; others of the same user (or, when the user is not known, of the same
+issuer) issued before are refused with them: it over-refuses, it never forgets. Sessions, blocks, keys, versions and
+not-befores never fold, since no not-before says what they say; if they alone exceed the bound, the bound gives way
+(`is_over_full`), not the facts.
 
-The view knows no time, no store and no log. Ages are judged by who asks: `proven_at` is in boot time and says when the request of the
-newest proof of freshness was sent [L3].
+The view knows no time, no store and no log. Ages are judged by who asks: `proven_at` is in boot time and says when the
+request of the newest proof of freshness was sent [L3].
 """
 
 from collections.abc import Iterable

@@ -1,10 +1,11 @@
 """The way to the store: how a client is made, and the one door where its errors become ours.
 
-redis-py's defaults would let one command on a store that accepts and hangs wait for a minute, and would repeat commands on its own.
-Here every wait has a limit and nothing is repeated: who asks knows whether repeating is safe.
+redis-py's defaults would let one command on a store that accepts and hangs wait for a minute, and would repeat
+commands on its own. Here every wait has a limit and nothing is repeated: who asks knows whether repeating is safe.
 
-Every failure is `StoreUnavailable`: no connection, a timeout, and each error the store answers (`LOADING`, `READONLY`, `OOM`, `BUSY`,
-`WRONGTYPE`, `NOAUTH`, `MOVED`…). None of them says anything about what is revoked, so none is read as "nothing is".
+Every failure is `StoreUnavailable`: no connection, a timeout, and each error the store answers (`LOADING`, `READONLY`,
+`OOM`, `BUSY`, `WRONGTYPE`, `NOAUTH`, `MOVED`…). None of them says anything about what is revoked, so none is read as
+"nothing is".
 """
 
 import asyncio
@@ -58,7 +59,8 @@ async def command(store: Store, *parts: Argument) -> Any:
 def store_errors() -> Iterator[None]:
     """The door: what the client library raises inside comes out as `StoreUnavailable`.
 
-    NB: redis-py may swallow a cancellation (seen while it connects). Cancellation always passes, so it is raised again here.
+    NB: redis-py may swallow a cancellation (seen while it connects). Cancellation always passes, so it is raised again
+    here.
     """
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task else 0

@@ -1,7 +1,9 @@
-"""Whether a write survives the store's death: flushed to its disk before it was answered, or acknowledged by a replica [B4].
+"""Whether a write survives the store's death: flushed to its disk before it was answered, or acknowledged by a replica
+[B4].
 
-`WAIT` speaks of the writes of the connection it is sent on, so it must be the very connection that wrote: a client library that
-reconnects in silence would ask about a connection that wrote nothing, and be told yes. The connection's number tells. Unknown is no.
+`WAIT` speaks of the writes of the connection it is sent on, so it must be the very connection that wrote: a client
+library that reconnects in silence would ask about a connection that wrote nothing, and be told yes. The connection's
+number tells. Unknown is no.
 """
 
 from typing import Final

@@ -6,15 +6,16 @@
       data/                   the append-only file, flushed before every answer
       store.sock              or a private short folder when that path is longer than the 107 bytes a socket's may have
 
-No TCP port, no snapshots, no eviction. The server is killed when the process that started it ends, however it ends; every answer it
-gave is on the disk by then.
+No TCP port, no snapshots, no eviction. The server is killed when the process that started it ends, however it ends;
+every answer it gave is on the disk by then.
 
-First use. An empty store may be a new one or a wiped one, and only the folder knows: `is_first_start` is true when the folder held
-neither data nor `state`. `state` says so before the server runs, so a crash before the declaration changes nothing, and
-`mark_declared()` ends it once and for all: data that vanishes later is a loss, never a first start. The owner declares
-(`RevocationLog.declare`); this file knows nothing of the log.
+First use. An empty store may be a new one or a wiped one, and only the folder knows: `is_first_start` is true when the
+folder held neither data nor `state`. `state` says so before the server runs, so a crash before the declaration changes
+nothing, and `mark_declared()` ends it once and for all: data that vanishes later is a loss, never a first start. The
+owner declares (`RevocationLog.declare`); this file knows nothing of the log.
 
-The owner watches `wait()` and calls `start()` again: same socket, same data. A folder that was wiped in between is not a first start.
+The owner watches `wait()` and calls `start()` again: same socket, same data. A folder that was wiped in between is not
+a first start.
 """
 
 import asyncio

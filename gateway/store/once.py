@@ -1,7 +1,8 @@
 """One-time tokens: at most once per issuer, token and route [T5].
 
-One command that sets a key if it is absent. The answer may be lost on its way: then the use is spent and the request is refused,
-because a token that may have been used is used. Names reach the key only as a digest in base64url, so nobody chooses a slot [L8].
+One command that sets a key if it is absent. The answer may be lost on its way: then the use is spent and the request
+is refused, because a token that may have been used is used. Names reach the key only as a digest in base64url, so
+nobody chooses a slot [L8].
 """
 
 import math

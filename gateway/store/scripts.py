@@ -1,7 +1,7 @@
 """Scripts that run inside the store: what must be read, decided and written at once.
 
-A script is sent by its digest; a store that does not know it (restarted, failed over, `SCRIPT FLUSH`) answers `NOSCRIPT`, has then done
-nothing, and gets the text, which it remembers.
+A script is sent by its digest; a store that does not know it (restarted, failed over, `SCRIPT FLUSH`) answers
+`NOSCRIPT`, has then done nothing, and gets the text, which it remembers.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,6 @@ from gateway.enforce.issuer import Issuer
 from gateway.enforce.known import Known
 from gateway.enforce.verdict import Allow, Deny, Verdict
 from gateway.enforce.verified import Verified
-from gateway.reasons import Reason
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.revocation.state import Event
 from gateway.revocation.view import View
@@ -111,7 +110,3 @@ class World:
         entry = Entry(number, f"id-{number}", f"id-{number - 1}", kind, key, value, PERMANENT, f"revocation-{number}")
         assert self.view.apply(entry)
         return entry
-
-
-def refused_for(verdict: Verdict) -> Reason | None:
-    return verdict.reason if isinstance(verdict, Deny) else None

@@ -486,7 +486,7 @@ def test_a_refused_token_is_not_remembered(world: World) -> None:
     assert len(world.known.tokens) == 0
 
 
-def test_J25_the_facts_of_a_token_hold_for_every_spelling_of_its_field(world: World) -> None:
+def test_the_facts_of_a_token_hold_for_every_spelling_of_its_field(world: World) -> None:
     token = world.token(jti="one")
     for scheme in ("Bearer", "bearer", "BEARER"):
         assert world.ask(authorization=f"{scheme} {token}") == "allow"

@@ -1,7 +1,5 @@
 """Which facts speak of a token, in which order they are told, and for how many look-ups."""
 
-from collections.abc import Callable
-
 import pytest
 from deciding import IDP, World, trusting
 from issuing import NOW, OMITTED, rsa_signer
@@ -90,8 +88,7 @@ def test_facts_are_told_in_the_order_of_the_reasons(versioned: World) -> None:
     assert first_fact(token, versioned.view, 0) is None
 
 
-@pytest.mark.parametrize("later", [lambda world: world.token(iat=NOW + 1, exp=NOW + 300), lambda world: world.token(ver=9)])
-def test_a_fact_that_does_not_refuse_hides_none_behind_it(versioned: World, later: Callable[[World], str]) -> None:
+def test_a_fact_that_does_not_refuse_hides_none_behind_it(versioned: World) -> None:
     versioned.revoke(Kind.USER, "alice", value=NOW - 100)
     versioned.revoke(Kind.VERSION, "alice", value=1)
     versioned.revoke(Kind.SESSION, "session-1", "")

@@ -14,12 +14,8 @@ def entry(sequence: int, before: str | None = None, own: str | None = None) -> E
     return Entry(sequence, own or f"id{sequence}", before or f"id{sequence - 1}", Kind.TOKEN, b"k" * 16, 1, 2, "r")
 
 
-def reply(
-    *entries: Entry, epoch: str = "7", head: int = 41, head_id: str = "", floor: int = 1, found: str = "id41"
-) -> Reply:
-    return Reply(
-        0.0, "run", epoch, head, head_id or f"id{head}", floor, id_at_position=found, granted="live", entries=entries
-    )
+def reply(*entries: Entry, epoch: str = "7", head: int = 41, head_id: str = "", floor: int = 1, found: str = "id41") -> Reply:
+    return Reply(0.0, "run", epoch, head, head_id or f"id{head}", floor, id_at_position=found, granted="live", entries=entries)
 
 
 CASES = {
@@ -50,7 +46,17 @@ def test_L2_an_answer_is_judged(answer: Reply, finding: Finding) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [None, b"OK", 7, [], [b"x"], [b"1", b"2"], [1, 2, b"r", b"e"], [1, 2, None], [1, 2, b"r", b"7", b"x", b"", b"1", b"0", b"", b"", []]],
+    [
+        None,
+        b"OK",
+        7,
+        [],
+        [b"x"],
+        [b"1", b"2"],
+        [1, 2, b"r", b"e"],
+        [1, 2, None],
+        [1, 2, b"r", b"7", b"x", b"", b"1", b"0", b"", b"", []],
+    ],
 )
 def test_L2_an_answer_that_is_not_one_of_ours_proves_nothing(raw: object) -> None:
     with pytest.raises(StoreUnavailable):

@@ -71,7 +71,9 @@ async def test_L2_an_emptied_store_is_lost_and_nothing_is_forgotten(store_url: s
         assert worker.view.was_live
 
 
-async def test_L2_a_store_that_was_rolled_back_is_lost_even_after_it_grew_again(store_process: StoreProcess, clock: Clock) -> None:
+async def test_L2_a_store_that_was_rolled_back_is_lost_even_after_it_grew_again(
+    store_process: StoreProcess, clock: Clock
+) -> None:
     client = connect(store_process.url)
     log = RevocationLog(client, clock, MAX_STALENESS_S)
     await log.declare()

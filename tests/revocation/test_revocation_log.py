@@ -131,7 +131,9 @@ async def test_W1_repeating_a_request_under_its_id_appends_once(log: RevocationL
     assert await command(store, "XLEN", ENTRIES) == 2
 
 
-async def test_W2_the_silent_are_struck_by_our_clock_after_a_minute_and_whoever_speaks_stays(store: Store, store_url: str) -> None:
+async def test_W2_the_silent_are_struck_by_our_clock_after_a_minute_and_whoever_speaks_stays(
+    store: Store, store_url: str
+) -> None:
     clock = SetClock()
     log = RevocationLog(store, clock, MAX_STALENESS_S)
     epoch = await log.declare()
