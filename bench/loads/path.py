@@ -165,12 +165,16 @@ def _run(plane: Plane, request: Callable[[int], bytes], *, has_answer: bool) -> 
     requests = [request(number) for number in range(_REQUESTS)]
     best = math.inf
     for _ in range(_REPEATS):
+        to_client.last = b""
+        client.data_received(requests[0])
+        if has_answer:
+            upstream.data_received(_ANSWER)
+        if to_client.last[9:12] != (b"200" if has_answer else b"401"):
+            raise BenchError(f"answered {to_client.last[:200]!r}")
         start = time.perf_counter()
         for raw in requests:
             client.data_received(raw)
             if has_answer:
                 upstream.data_received(_ANSWER)
         best = min(best, time.perf_counter() - start)
-    if to_client.last[9:12] != (b"200" if has_answer else b"401"):
-        raise BenchError(f"answered {to_client.last[:200]!r}")
     return best / _REQUESTS * 1e6

@@ -15,7 +15,7 @@ What the value of a fact means:
     version                    the smallest version that is still accepted
     lift                       what remains of the lifted key's fact without the lifted revocation; 0: nothing
 
-Keys that apply to a token of issuer I (look up each with I and with `""`):
+Keys that apply to a token of issuer I (look up each with I and, but for `token`, with `""`):
     token (I, jti) · session (I, sid) · user (I, user) and user (I) alone · block (I, user) · version (I, user) · key
     (I, kid) and key (I, kid, thumbprint).
 `user (I)`, with no name, is the not-before of everybody: facts about tokens whose user is not known fold into it when

@@ -69,7 +69,6 @@ class FollowerStatistics:
     is_store_up: bool = False
     position: int = 0
     head: int = 0
-    lag_s: float = 0.0
     polls: int = 0
     failures: int = 0
     poisoned: int = 0
@@ -130,6 +129,11 @@ class Follower:
     def is_clock_right(self) -> bool:
         """Whether our wall clock and the store's agree well enough to judge tokens [T6]."""
         return abs(self._clock.store_offset_s) <= LARGEST_OFFSET_S
+
+    @property
+    def lag_s(self) -> float:
+        """How old the newest proof is; infinite before the first."""
+        return self._clock.boot() - self._view.proven_at
 
     async def run(self) -> None:
         """Follow until cancelled or `leave()`. Nothing the store does ends it."""

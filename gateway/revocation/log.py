@@ -88,6 +88,8 @@ class RevocationLog:
         Raises `RevocationRefused`, `StoreLost` (the store was never declared, or is empty), and `StoreUnavailable`:
         then it may or may not have been appended; repeating it under the same `id` is safe.
         """
+        if revocation.kind is Kind.LIFT or (revocation.kind is Kind.TOKEN and not revocation.issuer):
+            raise RevocationRefused("a token is revoked by its issuer and its id, and a lift is an undo")
         revocation = replace(revocation, id=revocation.id or secrets.token_hex(16))
         return await self._append_and_wait(REVOKE, self._arguments(revocation), revocation.id)
 
@@ -97,14 +99,20 @@ class RevocationLog:
         return await self._append_and_wait(UNDO, arguments, revocation_id)
 
     async def renew(self, issuer: str, session: str) -> bool:
-        """Use of a revoked session was seen: its denial lives on from now, when half of its life is over [L6]. Whether it was needed."""
+        """Use of a revoked session was seen: when half of its denial's life is over, it lives on from now [L6].
+
+        Whether that was needed. Waits for nobody: a longer life changes no decision.
+        """
         revocation = Revocation(Kind.SESSION, session, issuer, "renewed by use", "use", id=secrets.token_hex(16))
         arguments = self._arguments(revocation)
         arguments[-1] = "renew"
         return isinstance(await _append(self._store, REVOKE, arguments), _Appended)
 
     async def declare(self, *, again: bool = False) -> str:
-        """Declare the store's first use [L5]; its epoch. Does nothing on a declared store, unless `again`: then a lost one starts anew."""
+        """Declare the store's first use [L5]; its epoch. Does nothing on a declared store.
+
+        `again` gives a lost one a new epoch: the operator says that what it holds is all there is to know.
+        """
         arguments: list[Argument] = [secrets.token_hex(8), secrets.randbelow(1 << 11), "again" if again else ""]
         epoch, _ = await run_script(self._store, DECLARE, KEYS, arguments)
         return _decoded(epoch)
@@ -205,7 +213,8 @@ class RevocationLog:
                 with store_errors():
                     message = await acks.get_message(ignore_subscribe_messages=False, timeout=wait_s)
                 if message is None:
-                    tally.hear_register((await self.members()).members)
+                    register = await self.members()
+                    tally.hear_register(register.members, register.epoch, register.head)
                 elif message["type"] == "message":
                     _hear(tally, message["data"])
             except StoreError:

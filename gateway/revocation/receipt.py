@@ -3,8 +3,9 @@
 The append names the members of that moment. Each of them ends up in one of two columns, or stays open until the deadline:
 
     enforced   it published a position at or behind the entry, under the same incarnation and epoch [W1]
-    fenced     it left, or 1.25 × its max_staleness passed on the waiter's clock since the append [W2]: had it renewed its lease since,
-               it would have been handed the entry before it could prove anything; as it did not, it has stopped itself
+    fenced     it left, or 1.25 × its max_staleness passed on the waiter's clock since the append [W2]: had it renewed
+               its lease since, it would have been handed the entry before it could prove anything; as it did not, it
+               has stopped itself
 
 `complete` iff nobody is open. A receipt never claims more than that [W3]: routes that serve while the store is away
 are not stopped by the fence, so it names them.
@@ -96,8 +97,14 @@ class Tally:
         if incarnation in self._members:
             self._left.add(incarnation)
 
-    def hear_register(self, members: Iterable[Member]) -> None:
-        """The whole register, read anew: for messages that were missed."""
+    def hear_register(self, members: Iterable[Member], epoch: str, head: int) -> None:
+        """The whole register, read anew: for messages that were missed.
+
+        Who is not in it has left, but only in a register of the log that has the entry: one that was emptied or rolled back
+        names nobody, and stops nobody either.
+        """
+        if epoch != self._epoch or head < self._sequence:
+            return
         register = {member.incarnation: member for member in members}
         for incarnation in self._members:
             if incarnation in register:

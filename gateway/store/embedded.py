@@ -103,7 +103,7 @@ class EmbeddedServer:
     async def wait(self) -> int:
         """Until the server ends. Its return code; negative: the signal."""
         assert self._process is not None
-        while (code := self._process.poll()) is None:  # no signal handler and no thread of ours for one child
+        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - no signal handler, no thread for one child
             await asyncio.sleep(_PAUSE_S)
         return code
 
@@ -147,7 +147,8 @@ class EmbeddedServer:
                     if asyncio.get_running_loop().time() > deadline:
                         raise ConfigurationError(
                             [
-                                f"store.directory: {self._directory} is used by another gateway; give each its own, or share a store's URL"
+                                f"store.directory: {self._directory} is used by another gateway;"
+                                " give each its own, or share a store's URL"
                             ]
                         ) from None
                     await asyncio.sleep(_PAUSE_S)

@@ -1,6 +1,6 @@
 """The tests of the data plane run on uvloop, as the data plane does."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,7 @@ import pytest
 import uvloop
 from backends import RecordingBackend
 from data_plane import DataPlane, configuration, data_plane
-
-Start = Callable[..., Awaitable[DataPlane]]
+from exchanging import Start
 
 
 @pytest.hookimpl(optionalhook=True)

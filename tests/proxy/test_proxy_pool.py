@@ -5,9 +5,8 @@ import socket
 
 import pytest
 from backends import Received, RecordingBackend, plain
-from conftest import Start
 from data_plane import DataPlane
-from exchanging import Held, alice, request, serving, until
+from exchanging import Held, Start, alice, request, serving, until
 
 
 def state(gateway: DataPlane) -> str:

@@ -1,4 +1,7 @@
-"""What a store can do to a follower: die, hang, restart, answer errors. It never ends the follower and never proves anything [R01-R08]."""
+"""What a store can do to a follower: die, hang, restart, answer errors [R01-R08].
+
+None of it ends the follower, and none of it proves anything.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -312,8 +312,8 @@ async def test_a_large_snapshot_is_loaded_whole_while_the_log_goes_on(store_url:
     await log.declare()
     script = """
         for i = 1, 20000 do
-          local key = string.sub(redis.sha1hex(tostring(i)), 1, 16)
-          redis.call('HSET', KEYS[1], key, struct.pack('>I8I8I8I8Bc16c16', i, 1900000000, 1, 0, 1, string.rep('\\0', 16), string.rep('\\0', 16)))
+          local key, none = string.sub(redis.sha1hex(tostring(i)), 1, 16), string.rep('\\0', 16)
+          redis.call('HSET', KEYS[1], key, struct.pack('>I8I8I8I8Bc16c16', i, 1900000000, 1, 0, 1, none, none))
         end
     """
     await command(store, "EVAL", script, 1, "gateway:{log}:states")

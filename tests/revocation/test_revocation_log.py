@@ -124,6 +124,30 @@ async def test_L8_everything_lives_in_one_slot_whatever_names_say(log: Revocatio
     assert all(name.startswith("gateway:{log}:") for name in KEYS)
 
 
+@pytest.mark.parametrize("senseless", [Revocation(Kind.TOKEN, "t"), Revocation(Kind.LIFT, "x")])
+async def test_what_nobody_would_look_up_is_refused(log: RevocationLog, senseless: Revocation) -> None:
+    with pytest.raises(RevocationRefused):
+        await log.revoke(senseless)
+
+
+async def test_W2_a_store_emptied_while_a_receipt_waits_fences_by_the_clock_alone(store_process: StoreProcess) -> None:
+    client = connect(store_process.url)
+    log = RevocationLog(client, Clock(), MAX_STALENESS_S)
+    epoch = await log.declare()
+    await command(client, "HSET", WORKERS, "slow", f"live {epoch} 1 1000 7 1000 ")
+    revoking = asyncio.create_task(log.revoke(Revocation(Kind.USER, "alice")))
+
+    async def is_appended() -> bool:
+        return await command(client, "XLEN", ENTRIES) == 2
+
+    await until_awaited(is_appended)
+    store_process.flush()
+    receipt = await revoking
+    assert (receipt.fenced, receipt.complete) == (1, True)
+    assert receipt.took_ms >= 1250 * MAX_STALENESS_S
+    await client.aclose()
+
+
 async def test_W1_repeating_a_request_under_its_id_appends_once(log: RevocationLog, store: Store) -> None:
     revocation = Revocation(Kind.USER, "alice", id=secrets.token_hex(16))
     receipts = [await log.revoke(revocation) for _ in range(3)]

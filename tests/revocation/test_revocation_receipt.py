@@ -57,8 +57,15 @@ def test_W2_who_enforces_and_then_leaves_counts_once() -> None:
 
 def test_W2_the_register_tells_what_messages_did_not() -> None:
     waiting = tally(member("a"), member("b"), member("c"))
-    waiting.hear_register([member("a", position=11), member("c", position=10)])
+    waiting.hear_register([member("a", position=11), member("c", position=10)], "7", 11)
     assert (waiting.enforced(), waiting.fenced(100.0)) == (1, 1)
+
+
+@pytest.mark.parametrize(("epoch", "head"), [("", 0), ("8", 20), ("7", 10)])
+def test_W2_an_emptied_or_rolled_back_register_does_not_stop_anybody(epoch: str, head: int) -> None:
+    waiting = tally(member("a"))
+    waiting.hear_register([], epoch, head)
+    assert waiting.fenced(100.0) == 0
 
 
 def test_W3_nobody_to_wait_for_is_complete() -> None:

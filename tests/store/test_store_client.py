@@ -14,7 +14,7 @@ from gateway.store.scripts import Script, load_script, run_script
 
 @pytest.mark.parametrize("url", ["http://x", "redis+cluster://x", "", "embedded", "redis://x:notaport"])
 def test_an_address_that_cannot_be_used_is_refused_by_name(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="store.url"):
+    with pytest.raises(ConfigurationError, match=r"store\.url"):
         connect(url)
 
 

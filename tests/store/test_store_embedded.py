@@ -159,7 +159,7 @@ async def test_L5_data_without_a_marker_is_no_first_start(tmp_path: Path) -> Non
 
 async def test_a_folder_that_cannot_be_made_is_told_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="store.directory"):
+    with pytest.raises(ConfigurationError, match=r"store\.directory"):
         await EmbeddedServer(tmp_path / "file" / "var").start()
 
 

@@ -16,7 +16,10 @@ while id ~= NONE do
   steps = steps + 1
   if steps > 10000 then return {'too-many'} end
   local other = redis.call('HGET', REVOCATIONS, id)
-  if not other then break end
+  if not other then -- a history with a gap lifts nothing: what it said is unknown
+    remains = state.value
+    break
+  end
   other = cmsgpack.unpack(other)
   if id ~= ARGV[2] and other[5] == 0 then remains = math.max(remains, other[3]) end
   id = other[6]
