@@ -4,6 +4,7 @@ Exit code 0 when everything ran, whether or not a budget was reached; 1 when a s
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := [name for name in names if name not in NAMES]:
         parser.error(f"no such load: {', '.join(unknown)}")
     options = _options(chosen)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that every `with` ends what it started
     reports: dict[str, Report] = {}
     is_complete = True
     with prepared() as place:

@@ -24,11 +24,11 @@ _PR_SET_PDEATHSIG: Final = 1
 class Boot:
     """One worker's place among the others.
 
-    `config_fd` holds the text that the supervisor read at `config_path`: a worker that is started later must not serve another
-    configuration than its neighbours. `addresses` and `listen_fds` have the order of `listen` in the configuration. A TCP address is bound by the worker
-    itself with SO_REUSEPORT, port 0 already resolved, and its descriptor is -1; a unix socket arrives bound and
-    listening in `listen_fds`. `incarnation` is fresh for every start, so a restarted worker is never taken for its
-    predecessor [W1].
+    `config_fd` holds the text that the supervisor read at `config_path`: a worker that is started later must not serve
+    another configuration than its neighbours. `addresses` and `listen_fds` have the order of `listen` in the configuration.
+    A TCP address is bound by the worker itself with SO_REUSEPORT, port 0 already resolved, and its descriptor is -1; a unix
+    socket arrives bound and listening in `listen_fds`. `incarnation` is fresh for every start, so a restarted worker is
+    never taken for its predecessor [W1].
     """
 
     config_path: str

@@ -68,6 +68,11 @@ class Pool:
             connection.deadline = self._plane.tick_time + self.config.idle_timeout
             self._idle.append(connection)
 
+    def opened(self, connection: UpstreamConnection) -> None:
+        """The connection is made. Told by itself, before `lost` can be: what is lost first would count as open for ever."""
+        self._plane.report.metrics.upstream_connections(+1)
+        self._open.add(connection)
+
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is closed, whoever closed it."""
         self._plane.report.metrics.upstream_connections(-1)
@@ -111,6 +116,8 @@ class Pool:
         try:
             async with asyncio.timeout(self.config.connect_timeout):
                 connection = await self._connect()
+            if connection.is_closed:  # accepted, and closed at once: trying again and again would be a storm
+                raise ConnectionResetError
         except (OSError, TimeoutError, ssl.SSLError) as error:
             metrics.upstream_up(self.name, False, clock.boot())
             self._plane.report.upstream_unreachable(self.name, error)
@@ -118,8 +125,6 @@ class Pool:
                 self._queue.popleft()[1].fail(UpstreamUnreachable(type(error).__name__))
             return
         metrics.upstream_up(self.name, True, clock.boot())
-        metrics.upstream_connections(+1)
-        self._open.add(connection)
         self._hand_over(connection)
 
     async def _connect(self) -> UpstreamConnection:

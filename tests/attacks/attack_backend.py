@@ -7,6 +7,7 @@ as a simple application server does.
 import asyncio
 import re
 from dataclasses import dataclass
+from typing import cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: chunked\r\n", re.IGNORECASE)
@@ -63,9 +64,8 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._backend.transports.add(transport)
+        self._transport = cast("asyncio.Transport", transport)
+        self._backend.transports.add(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._backend.transports.discard(self._transport)

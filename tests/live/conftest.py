@@ -1,9 +1,7 @@
 """Live tests share one gateway with two workers and an embedded store, and one process per application.
 
 What a test revokes it names after itself, so tests do not meet. The rough ones (outages, killed workers, shutdown) start
-a gateway of their own with `start_gateway`. All files carry the mark `xdist_group("live")`, so that one process runs them
-one after another: the machine may have two processors, and a gateway wants both. Every gateway's output is searched for
-tokens when it has ended [O04].
+a gateway of their own with `start_gateway`. Every gateway's output is searched for tokens when it has ended [O04].
 """
 
 from collections.abc import Callable, Iterator

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from running_gateway import RunningGateway
-
-pytestmark = pytest.mark.xdist_group("live")
 
 SIZE = 1 << 30
 PIECE = bytes(range(256)) * 4096  # 1 MiB

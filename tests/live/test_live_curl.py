@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from running_gateway import RunningGateway
 
-pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")]
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 def curl(*arguments: str, given: bytes = b"") -> str:

@@ -4,8 +4,6 @@ import httpx
 import pytest
 from running_gateway import RunningGateway
 
-pytestmark = pytest.mark.xdist_group("live")
-
 
 def test_the_users_name_arrives_and_the_account_is_made_once(gateway: RunningGateway):
     first = gateway.ask("/django/who", gateway.token(sub="dora", groups=["staff", "a,b"])).json()

@@ -16,8 +16,6 @@ from store_process import StoreProcess
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-pytestmark = pytest.mark.xdist_group("live")
-
 UNAVAILABLE = "503 store-unavailable"
 COUNTERS = ("gateway_requests_total", "gateway_decisions_total", "gateway_revoked_use_total", "gateway_request_duration_seconds")
 

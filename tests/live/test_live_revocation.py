@@ -8,8 +8,6 @@ import pytest
 from issuing import rsa_signer
 from running_gateway import ISSUER, RunningGateway, complete, eventually
 
-pytestmark = pytest.mark.xdist_group("live")
-
 BOTH = {"worker 0", "worker 1"}
 
 

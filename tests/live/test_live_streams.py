@@ -16,8 +16,6 @@ from running_gateway import RunningGateway, eventually
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-pytestmark = pytest.mark.xdist_group("live")
-
 
 def socket_of(gateway: RunningGateway, token: str | None) -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -71,7 +71,7 @@ async def test_F29_pipelined_requests_are_held_up_to_a_bound(gateway: DataPlane,
     await client.send(request("/slow", token=alice()))
     await backend.wait_for(lambda: len(backend.requests) == 1)
     one = request("/fast", token=alice())
-    many = 4 * MEGABYTE // len(one)
+    many = MEGABYTE // 2 // len(one)
     sending = asyncio.create_task(client.send(one * many))
     served = only_client(gateway)
     await until(lambda: not served.transport.is_reading())
@@ -126,7 +126,7 @@ async def test_F31_a_head_beyond_a_limit_is_refused(
     assert backend.connections == 0
 
 
-@pytest.mark.parametrize("beginning", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\nHost: a\n", b"\x00", b"PROXY"[:0] + b" "])
+@pytest.mark.parametrize("beginning", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\nHost: a\n", b"\x00", b" GET /"])
 async def test_what_can_never_become_a_request_need_not_be_complete_to_be_refused(gateway: DataPlane, beginning: bytes) -> None:
     client = await gateway.connect()
     reply = await client.ask(beginning)
@@ -181,14 +181,14 @@ async def test_F16_a_body_that_turns_out_wrong_is_refused_wherever_the_segments_
         await client.send(CHUNKED + body + request("/canary", token=alice()))
     else:
         await client.send(CHUNKED)
-        await backend.wait_for(lambda: backend.open_connections == 1)
+        await until(lambda: backend.open_connections == 1)
         await client.send(body + request("/canary", token=alice()))
     reply = await client.read_reply()
     assert (reply.status, reply.reason, reply.value("Connection")) == (status, reason, "close")
     await closed_without_an_answer(client)
-    await backend.wait_for(lambda: backend.open_connections == 0)
     assert backend.requests == []
-    assert (await gateway.ask(request(token=alice()))).status == 200
+    reply = await gateway.ask(request("/next", token=alice()))
+    assert (reply.status, [received.target for received in backend.requests]) == (200, [b"/next"])
 
 
 # Refusals and bodies.
@@ -234,7 +234,7 @@ async def test_F26_a_client_that_leaves_in_its_body_ends_the_upstream_exchange(
 ) -> None:
     client = await gateway.connect()
     await client.send(request("/", "Content-Length: 10", token=alice(), method="POST") + b"half")
-    await backend.wait_for(lambda: backend.open_connections == 1)
+    await until(lambda: backend.open_connections == 1)
     client.close()
     await backend.wait_for(lambda: backend.open_connections == 0)
     assert [raw.endswith(b"half") for raw in backend.broken] == [True]
@@ -371,10 +371,10 @@ async def test_an_upstream_that_reads_slowly_pauses_the_client_and_loses_nothing
         else:
             whole = request("/", token=alice(), method="POST", body=bytes(total))
         sending = asyncio.create_task(client.send(whole))
-        await until(lambda: len(gateway.plane.clients) == 1)
-        served = only_client(gateway)
-        await until(lambda: not served.transport.is_reading())
-        assert only_upstream(gateway).transport.get_write_buffer_size() <= BUFFERED_AT_MOST
+        await until(lambda: gateway.plane.pools["app"]._open)
+        served, upstream = only_client(gateway), only_upstream(gateway)
+        await until(lambda: upstream.transport.get_write_buffer_size() and not served.transport.is_reading())
+        assert upstream.transport.get_write_buffer_size() <= BUFFERED_AT_MOST
         assert not sending.done()
         gate.set()
         assert (await client.read_reply()).status == 201
