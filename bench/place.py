@@ -32,7 +32,6 @@ class Place:
     cores: Cores
     issuer: Issuer
     backend_port: int
-    backend: Process
     _names: dict[str, int] = field(default_factory=dict)
 
     def new_folder(self, name: str) -> Path:
@@ -70,8 +69,8 @@ def prepared() -> Iterator[Place]:
         port = free_port()
         if find("nginx") is None:
             raise BenchError("the backend is nginx, which is not installed (Debian: nginx-light)")
-        backend = stack.enter_context(nginx(folder, "backend", "backend.conf", cores=(cores.load,), port=port))
-        yield Place(folder, cores, Issuer(folder), port, backend)
+        stack.enter_context(nginx(folder, "backend", "backend.conf", cores=(cores.load,), port=port))
+        yield Place(folder, cores, Issuer(folder), port)
 
 
 @contextlib.contextmanager

@@ -181,6 +181,24 @@ def machine_cpu_seconds() -> float:
     return (user + nice + system + interrupts + soft_interrupts + stolen) / _TICKS_PER_SECOND
 
 
+class Bystanders:
+    """How much of the machine others use from now on: programs we did not start, and the machine's host."""
+
+    __slots__ = ("_since", "_then")
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self._then = self._others_seconds()
+
+    def percent(self) -> float:
+        """Of one core, so far."""
+        return max(0.0, self._others_seconds() - self._then) / (time.perf_counter() - self._since) * 100
+
+    @staticmethod
+    def _others_seconds() -> float:
+        return machine_cpu_seconds() - cpu_seconds(tree(os.getpid()))
+
+
 def resident_bytes(pids: Sequence[int], field: str = "VmRSS") -> int:
     """Memory of these processes: `VmRSS` now, `VmHWM` the most it ever was since `forget_peaks`."""
     total = 0

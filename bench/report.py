@@ -59,7 +59,10 @@ def write_json(path: Path, reports: dict[str, Report]) -> None:
         name: {
             "title": report.title,
             "notes": report.notes,
-            "verdicts": [{**dataclasses.asdict(verdict), "is_reached": verdict.is_reached} for verdict in report.verdicts],
+            "verdicts": [
+                {**dataclasses.asdict(verdict), "is_judged": verdict.is_judged, "is_reached": verdict.is_reached}
+                for verdict in report.verdicts
+            ],
             **report.values,
         }
         for name, report in reports.items()

@@ -14,12 +14,12 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from bench.budgets import Verdict, at_least, at_most
+from bench.budgets import Verdict, at_least, at_most, taken_beside
 from bench.client import Connection
 from bench.loads import Options
 from bench.loads.backends import backend
 from bench.place import Place, Running
-from bench.process import BenchError, forget_peaks, resident_bytes, tree
+from bench.process import BenchError, Bystanders, forget_peaks, resident_bytes, tree
 from bench.report import Report
 from bench.systems import gateway, nginx
 
@@ -47,6 +47,7 @@ class Transfers:
 def measure(place: Place, options: Options) -> Report:
     """Rates and memory, in interleaved rounds."""
     length = _QUICK_BODY_BYTES if options.is_quick else _BODY_BYTES
+    bystanders = Bystanders()
     found = {name: Transfers() for name in _systems(place, 0)}
     with backend(place, "streams.py") as backend_port:
         for _ in range(options.rounds):
@@ -59,7 +60,7 @@ def measure(place: Place, options: Options) -> Report:
         title=f"A body of {length >> 20} MiB; {options.rounds} rounds, medians",
         columns=("system", "down GB/s", "up GB/s", "memory + MiB", "memory + MiB, slow side"),
         rows=tuple(_row(name, transfers) for name, transfers in found.items()),
-        verdicts=tuple(_verdicts(found)),
+        verdicts=taken_beside(bystanders.percent(), _verdicts(found)),
         values={"body_bytes": length, "systems": {name: asdict(transfers) for name, transfers in found.items()}},
     )
 

@@ -11,13 +11,13 @@ import time
 from typing import Final
 
 from bench import wrk
-from bench.budgets import at_most
+from bench.budgets import at_most, taken_beside
 from bench.client import Connection
 from bench.loads import Options
 from bench.loads.backends import backend
 from bench.loads.enforcement import percentile
 from bench.place import Place
-from bench.process import BenchError, started
+from bench.process import BenchError, Bystanders, started
 from bench.report import Report
 from bench.systems import gateway
 from bench.tokens import Token
@@ -40,6 +40,7 @@ def measure(place: Place, options: Options) -> Report:
     """Median and p99, and how many were told 1008 before the end."""
     if (reason := gateway.missing()) is not None:
         raise BenchError(reason)
+    bystanders = Bystanders()
     number = _QUICK_SOCKETS if options.is_quick else _SOCKETS
     with (
         backend(place, "echo.py") as port,
@@ -62,7 +63,7 @@ def measure(place: Place, options: Options) -> Report:
         rows=(
             ("closed", f"{statistics.median(times):.1f}", f"{p99:.1f}", f"{max(times):.1f}", f"{codes.count(_POLICY_VIOLATION)}"),
         ),
-        verdicts=(at_most("a live WebSocket is closed, p99", p99, _BUDGET_MS, "ms"),),
+        verdicts=taken_beside(bystanders.percent(), (at_most("a live WebSocket is closed, p99", p99, _BUDGET_MS, "ms"),)),
         values={"closed_ms": times, "codes": codes},
     )
 

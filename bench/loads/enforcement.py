@@ -11,16 +11,16 @@ and the supervisor. NB: wrk, the backend and the probes still take their share o
 import concurrent.futures
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bench import wrk
-from bench.budgets import at_most
+from bench.budgets import Verdict, at_most, taken_beside
 from bench.client import Connection
 from bench.loads import Options
 from bench.place import Place
-from bench.process import BenchError, started
+from bench.process import BenchError, Bystanders, started
 from bench.report import Report
 from bench.systems import gateway
 from bench.systems.gateway import Gateway
@@ -48,20 +48,22 @@ def measure(place: Place, options: Options) -> Report:
     if (reason := gateway.missing()) is not None:
         raise BenchError(reason)
     number = _QUICK_REVOCATIONS if options.is_quick else _REVOCATIONS
+    bystanders = Bystanders()
     with gateway.ready(place, workers=_WORKERS, is_pinned=False) as running:
         found = {name: _under_load(place, running, number, options, pause) for name, pause in _LOADS.items()}
     return Report(
         title=f"A revocation under load, {_WORKERS} workers, {number} revocations",
         columns=("load", "refused by all, p50 ms", "p99 ms", "receipt, p50 ms", "p99 ms", "the receipt's took_ms, p50", "p99"),
         rows=tuple((name, *_figures(all_of)) for name, all_of in found.items()),
-        verdicts=tuple(
-            at_most(
-                f"enforced by every worker, p99, {name}", percentile([one.refused_ms for one in all_of], 99), _BUDGET_MS, "ms"
-            )
-            for name, all_of in found.items()
-        ),
+        verdicts=taken_beside(bystanders.percent(), _verdicts(found)),
         values={name: [[one.refused_ms, one.receipt_ms, one.took_ms] for one in all_of] for name, all_of in found.items()},
     )
+
+
+def _verdicts(found: dict[str, list[Enforcement]]) -> Iterator[Verdict]:
+    for name, all_of in found.items():
+        p99 = percentile([one.refused_ms for one in all_of], 99)
+        yield at_most(f"enforced by every worker, p99, {name}", p99, _BUDGET_MS, "ms")
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

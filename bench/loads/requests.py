@@ -8,25 +8,22 @@ backend on the other core were the limit. The table shows how busy the core was,
 """
 
 import dataclasses
-import os
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import wrk
-from bench.budgets import Verdict, at_least, at_most
+from bench.budgets import DISTURBED_PERCENT, Verdict, at_least, at_most, taken_beside
 from bench.client import Connection
 from bench.loads import Options
 from bench.place import Place, Running
-from bench.process import BenchError, cpu_seconds, machine_cpu_seconds, tree
+from bench.process import BenchError, Bystanders, cpu_seconds, tree
 from bench.report import Report
 from bench.systems import System, all_systems
 
 _WARM_UP_S = 1.0
 _OURS = "gateway"
-_DISTURBED_PERCENT = 8.0
 _FURTHER_ATTEMPTS = 2
 _CPU_BUDGET_US = 22.0
 _COLUMNS = (
@@ -68,45 +65,34 @@ def measure(place: Place, options: Options) -> Report:
     for number in range(options.rounds):
         for system in systems if number % 2 == 0 else reversed(systems):
             with system.start(place) as running:
-                figures = measure_one(place, running, options)
+                figures = measure_one(running, options)
             rounds[system.name].append(figures)
             _say(f"round {number + 1}: {system.name}: {figures.requests_per_second:.0f}/s, {figures.cpu_us:.1f} µs")
     return _report(systems, rounds, skipped, options)
 
 
-def measure_one(place: Place, running: Running, options: Options, *, scheme: str = "http") -> Figures:
+def measure_one(running: Running, options: Options, *, scheme: str = "http") -> Figures:
     """Warm up, then measure; again, up to three times in all, while others disturb it. The calmest counts."""
     if scheme == "http":
         check(running)
     wrk.run(running.port, running.token, seconds=_WARM_UP_S, connections=options.connections, scheme=scheme)
-    calmest = _measure(place, running, options, scheme)
+    calmest = _measure(running, options, scheme)
     for _ in range(_FURTHER_ATTEMPTS):
-        if calmest.others_percent > _DISTURBED_PERCENT:
-            calmest = min(calmest, _measure(place, running, options, scheme), key=lambda figures: figures.others_percent)
+        if calmest.others_percent > DISTURBED_PERCENT:
+            calmest = min(calmest, _measure(running, options, scheme), key=lambda figures: figures.others_percent)
     return calmest
 
 
-def _measure(place: Place, running: Running, options: Options, scheme: str) -> Figures:
+def _measure(running: Running, options: Options, scheme: str) -> Figures:
     """One run of wrk, with the CPU time of the whole tree before and after."""
-    before, everything_before, start = cpu_seconds(tree(*running.roots)), _known_and_all(place, running), time.perf_counter()
+    before, bystanders = cpu_seconds(tree(*running.roots)), Bystanders()
     load = wrk.run(running.port, running.token, seconds=options.seconds, connections=options.connections, scheme=scheme)
     used = cpu_seconds(tree(*running.roots)) - before
-    others = _others_percent(everything_before, _known_and_all(place, running), time.perf_counter() - start)
+    others = bystanders.percent()
     refused = load.requests if running.expected_status >= 400 else 0
     if load.refused != refused or load.broken:
         raise BenchError(f"{load.refused} of {load.requests} requests refused, {load.broken} broken")
     return Figures(load.rate, used / load.requests * 1e6, load.p50_ms, load.p99_ms, others)
-
-
-def _known_and_all(place: Place, running: Running) -> tuple[float, float]:
-    """CPU time of everything we started, and of the whole machine."""
-    own = sum(os.times()[:4])
-    return own + cpu_seconds(tree(*running.roots)) + cpu_seconds(tree(place.backend.pid)), machine_cpu_seconds()
-
-
-def _others_percent(before: tuple[float, float], after: tuple[float, float], duration_s: float) -> float:
-    known, everything = after[0] - before[0], after[1] - before[1]
-    return max(0.0, everything - known) / duration_s * 100
 
 
 def check(running: Running) -> None:
@@ -118,8 +104,9 @@ def check(running: Running) -> None:
 
 
 def median_of(rounds: Sequence[Figures]) -> Figures:
-    """Each figure's own median."""
-    return Figures(*(statistics.median(values) for values in zip(*map(dataclasses.astuple, rounds), strict=True)))
+    """Each figure's own median, over the undisturbed rounds when there are any."""
+    calm = [figures for figures in rounds if figures.others_percent <= DISTURBED_PERCENT] or rounds
+    return Figures(*(statistics.median(values) for values in zip(*map(dataclasses.astuple, calm), strict=True)))
 
 
 def _report(systems: Sequence[System], rounds: dict[str, list[Figures]], skipped: dict[str, str], options: Options) -> Report:
@@ -158,7 +145,7 @@ def _disturbances(rounds: dict[str, list[Figures]]) -> list[str]:
         f"disturbed: {name}, round {number}: others used {figures.others_percent:.0f} % of a core"
         for name, all_of in rounds.items()
         for number, figures in enumerate(all_of, 1)
-        if figures.others_percent > _DISTURBED_PERCENT
+        if figures.others_percent > DISTURBED_PERCENT
     ]
 
 
@@ -184,18 +171,22 @@ def _verdicts(medians: dict[str, Figures]) -> list[Verdict]:
     ours = medians.get(_OURS)
     if ours is None:
         return []
-    verdicts = [
-        at_least(f"requests/s ÷ {peer}", ours.requests_per_second / medians[peer].requests_per_second, promise)
+    by_system = {
+        peer: at_least(f"requests/s ÷ {peer}", ours.requests_per_second / medians[peer].requests_per_second, promise)
         for peer, promise in _PEER_BUDGETS.items()
         if peer in medians
-    ]
-    verdicts.append(at_most("CPU of an allowed request", ours.cpu_us, _CPU_BUDGET_US, "µs"))
+    }
+    by_system[_OURS] = at_most("CPU of an allowed request", ours.cpu_us, _CPU_BUDGET_US, "µs")
     if (refusing := medians.get("gateway-refusing")) is not None:
         ratio = refusing.requests_per_second / ours.requests_per_second
-        verdicts.append(at_least("a refusal ÷ an allowed request, requests/s", ratio, 1.0))
+        by_system["gateway-refusing"] = at_least("a refusal ÷ an allowed request, requests/s", ratio, 1.0)
     if (two := medians.get("gateway-two-workers")) is not None:
-        verdicts.append(at_most("CPU per request of two workers ÷ one", two.cpu_us / ours.cpu_us, 1.1))
-    return verdicts
+        by_system["gateway-two-workers"] = at_most("CPU per request of two workers ÷ one", two.cpu_us / ours.cpu_us, 1.1)
+    return [
+        verdict
+        for name, one in by_system.items()
+        for verdict in taken_beside(max(ours.others_percent, medians[name].others_percent), (one,))
+    ]
 
 
 def _say(line: str) -> None:

@@ -15,12 +15,12 @@ from typing import Final
 
 import uvloop
 
-from bench.budgets import Verdict, at_least
+from bench.budgets import Verdict, at_least, taken_beside
 from bench.loads import Options
 from bench.loads.backends import backend
 from bench.loads.cut import opened
 from bench.place import Place, Running
-from bench.process import cpu_seconds, tree
+from bench.process import Bystanders, cpu_seconds, tree
 from bench.report import Report
 from bench.systems import gateway, nginx
 
@@ -37,6 +37,7 @@ class Messages:
 
     per_second: float
     cpu_us: float
+    others_percent: float
 
 
 class Player(asyncio.Protocol):
@@ -70,7 +71,8 @@ def measure(place: Place, options: Options) -> Report:
     verdicts: tuple[Verdict, ...] = ()
     if _OURS in best and _THEIRS in best:
         ratio = best[_THEIRS].cpu_us / best[_OURS].cpu_us
-        verdicts = (at_least("messages per CPU second ÷ nginx", ratio, 0.7),)
+        others = max(best[_OURS].others_percent, best[_THEIRS].others_percent)
+        verdicts = taken_beside(others, (at_least("messages per CPU second ÷ nginx", ratio, 0.7),))
     return Report(
         title=f"WebSocket messages of {len(_PAYLOAD)} bytes, there and back, {options.connections} connections",
         columns=("system", "messages/s", "µs CPU per message"),
@@ -96,10 +98,11 @@ def _gateway(place: Place, port: int) -> Iterator[Running]:
 def _play(running: Running, options: Options) -> Messages:
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(opened(running.port, running.token)) for _ in range(options.connections)]
+        bystanders = Bystanders()
         before, start = cpu_seconds(tree(*running.roots)), time.perf_counter()
         messages = uvloop.run(_ping_pong([connection.socket.dup() for connection in connections], options.seconds))
         duration_s, used = time.perf_counter() - start, cpu_seconds(tree(*running.roots)) - before
-    return Messages(messages / duration_s, used / messages * 1e6)
+    return Messages(messages / duration_s, used / messages * 1e6, bystanders.percent())
 
 
 async def _ping_pong(sockets: list[socket.socket], seconds: float) -> int:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from bench.budgets import at_most
+from bench.budgets import at_most, taken_beside
 from bench.loads import Options
 from bench.place import Place, clean_environment, find
-from bench.process import BenchError
+from bench.process import BenchError, Bystanders
 from bench.report import Report
 from bench.systems import gateway
 
@@ -21,6 +21,7 @@ def measure(place: Place, options: Options) -> Report:
     """Medians of five, in seconds."""
     if (reason := gateway.missing()) is not None:
         raise BenchError(reason)
+    bystanders = Bystanders()
     ready_after_s = []
     for _ in range(_REPEATS):
         with gateway.ready(place) as running:
@@ -35,7 +36,9 @@ def measure(place: Place, options: Options) -> Report:
         title=f"Starting, medians of {_REPEATS}",
         columns=("command", "s"),
         rows=tuple((what, f"{seconds:.2f}") for what, seconds in times.items()),
-        verdicts=tuple(at_most(what, times[what], budget, "s") for what, budget in _BUDGETS_S.items()),
+        verdicts=taken_beside(
+            bystanders.percent(), (at_most(what, times[what], budget, "s") for what, budget in _BUDGETS_S.items())
+        ),
         values={"seconds": times},
     )
 

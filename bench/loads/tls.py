@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bench.budgets import at_most
+from bench.budgets import Verdict, at_most, taken_beside
 from bench.loads import Options
 from bench.loads.requests import Figures, measure_one, median_of
 from bench.place import Place, Running
@@ -32,7 +32,7 @@ def measure(place: Place, options: Options) -> Report:
     for _ in range(options.rounds):
         for name, scheme, start in _starts(place, certificate, key):
             with start as running:
-                rounds.setdefault((name, scheme), []).append(measure_one(place, running, options, scheme=scheme))
+                rounds.setdefault((name, scheme), []).append(measure_one(running, options, scheme=scheme))
     medians = {which: median_of(figures) for which, figures in rounds.items()}
     more = {
         name: (medians[name, "https"].cpu_us / medians[name, "http"].cpu_us - 1) * 100
@@ -51,9 +51,16 @@ def measure(place: Place, options: Options) -> Report:
             )
             for name, percent in more.items()
         ),
-        verdicts=(at_most("more CPU with TLS", more[_OURS], _BUDGET_PERCENT, "%"),) if _OURS in more else (),
+        verdicts=_verdicts(medians, more),
         values={"more_percent": more},
     )
+
+
+def _verdicts(medians: dict[tuple[str, str], Figures], more: dict[str, float]) -> tuple[Verdict, ...]:
+    if _OURS not in more:
+        return ()
+    others = max(medians[_OURS, scheme].others_percent for scheme in ("http", "https"))
+    return taken_beside(others, (at_most("more CPU with TLS", more[_OURS], _BUDGET_PERCENT, "%"),))
 
 
 def _starts(place: Place, certificate: Path, key: Path) -> Iterator[tuple[str, str, AbstractContextManager[Running]]]:

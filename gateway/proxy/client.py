@@ -192,9 +192,11 @@ class ClientConnection(asyncio.Protocol):
                 self.deadline = self._plane.tick_time + self._plane.timeouts.body
 
     def client_address(self, head: RequestHead) -> str:
-        """Who the client is, behind trusted proxies or not."""
+        """Who the client is, behind trusted proxies or not. Of the way here only the believed part stays in `head`."""
         if self.is_trusted and head.forwarded_for is not None:
-            return self._plane.trusted.client_address(self.peer, head.forwarded_for)
+            address, *proxies = self._plane.trusted.chain(self.peer, head.forwarded_for)
+            head.forwarded_for = ", ".join([address, *proxies[:-1]]).encode() if proxies else None
+            return address
         return self.peer
 
     def take_body(self, head: RequestHead) -> list[bytes]:
@@ -237,6 +239,8 @@ class ClientConnection(asyncio.Protocol):
 
     def skip_body(self, head: RequestHead) -> bool:
         """Drop a body that is here already, so that the connection can go on after a refusal. False: it is not."""
+        if self._decoder is not None:  # it was taken for an upstream; what is in the buffer now is the next request
+            return self._decoder.is_done
         length = head.content_length or 0
         if head.chunked or head.expects_continue or len(self._buffer) < length:
             return not head.has_body

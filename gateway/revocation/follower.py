@@ -30,7 +30,6 @@ Owns two connections and the position. Decides nothing about requests.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -190,10 +189,9 @@ class Follower:
             self._meet(Event.DECLARED, f"epoch {reply.epoch}")
         lost_epoch = self._view.epoch not in ("", reply.epoch)
         self._view.adopt(reply.epoch, _declared_at(reply.epoch) if lost_epoch else reply.complete_since)
-        async with aclosing(read_pages(self._store, reply.epoch, reply.run_id)) as pages:
-            async for page in pages:
-                for fact in self._view.merge(page.facts, page.store_time + self._largest_skew_s + _POISON_SLACK_S):
-                    self._report_poison(f"fact {fact.key.hex()}: not-before {fact.value} lies in the future")
+        async for page in read_pages(self._store, reply.epoch, reply.run_id):
+            for fact in self._view.merge(page.facts, page.store_time + self._largest_skew_s + _POISON_SLACK_S):
+                self._report_poison(f"fact {fact.key.hex()}: not-before {fact.value} lies in the future")
         self.statistics.snapshots += 1
         self._position = reply.head_position
 

@@ -14,7 +14,8 @@ import asyncio
 import json
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -167,7 +168,7 @@ class RevocationLog:
     async def _append_and_wait(self, script: Script, arguments: Sequence[Argument], revocation_id: str) -> Receipt:
         started = self._clock.boot()
         deadline = started + self._deadline_s
-        async with self._slots, self._store.pubsub() as acks, self._store.client() as connection:
+        async with self._slots, self._store.pubsub() as acks, self._own_connection(deadline) as connection:
             durability = Durability(connection)
             await durability.before_append()
             appended = await self._append_until(connection, script, arguments, acks, deadline)
@@ -186,6 +187,25 @@ class RevocationLog:
             took_ms=round((now - started) * 1000, 3),
             not_fenced_routes=self._not_fenced_routes if fenced else (),
         )
+
+    @asynccontextmanager
+    async def _own_connection(self, deadline: float) -> AsyncIterator[Store]:
+        """A client of one connection, opened until the deadline. Raises StoreUnavailable: then nothing was sent."""
+        while True:
+            connection = self._store.client()
+            try:
+                with store_errors():
+                    await connection.initialize()
+                break
+            except StoreUnavailable:
+                await connection.aclose()
+                if self._clock.boot() + _PAUSE_S > deadline:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+        try:
+            yield connection
+        finally:
+            await connection.aclose()
 
     async def _append_until(
         self, connection: Store, script: Script, arguments: Sequence[Argument], acks: PubSub, deadline: float

@@ -10,8 +10,7 @@ A page of the store is its facts one behind the other, 81 bytes each, numbers bi
     key 16 │ value 8 │ expires 8 │ sequence 8 │ lifted 8 │ kind 1 │ not-before to fold into 16 │ newest revocation 16
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from struct import Struct
 from struct import error as StructError
 from typing import Any, Final, NamedTuple, cast
@@ -33,23 +32,14 @@ class Page(NamedTuple):
     store_time: float
 
 
-async def read_pages(store: Store, epoch: str, run_id: str) -> AsyncGenerator[Page, None]:
-    """All facts of the epoch; close it (`aclosing`). The next page is on its way while one is gone through.
-
-    Raises `StoreUnavailable` when the store is not the same run of the same epoch to the end.
-    """
-    asking = asyncio.create_task(run_script(store, PAGE, KEYS, [b"0", PAGE_FACTS]))
-    try:
-        while True:
-            cursor, page = _read_page(await asking, epoch, run_id)
-            if cursor != b"0":
-                asking = asyncio.create_task(run_script(store, PAGE, KEYS, [cursor, PAGE_FACTS]))
-            yield page
-            if cursor == b"0":
-                return
-    finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+async def read_pages(store: Store, epoch: str, run_id: str) -> AsyncIterator[Page]:
+    """All facts of the epoch. Raises `StoreUnavailable` when the store is not the same run of the same epoch to the end."""
+    cursor = b"0"
+    while True:
+        cursor, page = _read_page(await run_script(store, PAGE, KEYS, [cursor, PAGE_FACTS]), epoch, run_id)
+        yield page
+        if cursor == b"0":
+            return
 
 
 def _read_page(raw: Any, epoch: str, run_id: str) -> tuple[bytes, Page]:

@@ -27,7 +27,7 @@ class RouteTable:
     def match(self, method: bytes, path: bytes) -> Route | None:
         """The route of a request, or None. Raises BadRequest when the path's two readings disagree."""
         route = self._first(method, path)
-        if b";" in path and self._first(method, canonical(without_parameters(path))) is not route:
+        if (b";" in path or b"%3B" in path) and self._first(method, canonical(without_parameters(path))) is not route:
             raise BadRequest("the path means different things with and without its parameters")
         return route
 

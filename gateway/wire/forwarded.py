@@ -38,19 +38,27 @@ class TrustedProxies:
         return known
 
     def client_address(self, peer: str, forwarded_for: bytes | None) -> str:
-        """The address of the client behind trusted proxies. An entry that is not an address ends the walk."""
+        """The address of the client behind trusted proxies."""
+        return self.chain(peer, forwarded_for)[0]
+
+    def chain(self, peer: str, forwarded_for: bytes | None) -> list[str]:
+        """The believed part of the way here, in canonical form: the client first, the peer last.
+
+        An entry that is not an address ends the walk. What stands left of the client was written by the client, and many
+        applications read the list from the left: so it is not in here.
+        """
         address, is_trusted = self.judge(peer)
-        if not is_trusted or not forwarded_for:
-            return address
-        entries = forwarded_for.decode("latin-1").split(",")[-_LONGEST_CHAIN:]
-        for entry in reversed(entries):
-            candidate, is_trusted = self.judge(entry.strip())
-            if not candidate:
-                break
-            address = candidate
-            if not is_trusted:
-                break
-        return address
+        believed = [address]
+        if is_trusted and forwarded_for:
+            for entry in reversed(forwarded_for.decode("latin-1").split(",")[-_LONGEST_CHAIN:]):
+                address, is_trusted = self.judge(entry.strip())
+                if not address:
+                    break
+                believed.append(address)
+                if not is_trusted:
+                    break
+        believed.reverse()
+        return believed
 
     def _judge(self, text: str) -> tuple[str, bool]:
         parsed = parse_address(text)

@@ -259,7 +259,7 @@ def _forwarded_proto(head: RequestHead, value: bytes) -> None:
 
 
 def _forwarded_host(head: RequestHead, value: bytes) -> None:
-    head.forwarded_host = value
+    head.forwarded_host = value if _HOST.match(value) else None
 
 
 def _request_id(head: RequestHead, value: bytes) -> None:

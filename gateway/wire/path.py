@@ -10,7 +10,7 @@ reading is refused. The whole treatment:
     `%2F`, `%5C`, `\\`, `#`           refused: half of all applications read them as a separator
     `%00` to `%1F`, `%7F`            refused
     bytes that are not UTF-8         refused (overlong forms of `.` and `/` among them)
-    `;`                              allowed; the routes match with and without parameters and must agree (`routes/match`)
+    `;` and `%3B`                    allowed; the routes match with and without parameters and must agree (`routes/match`)
     letter case                      kept; routes are case-sensitive
 
 The query is not part of any decision and is forwarded byte for byte.
@@ -29,7 +29,8 @@ _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _SLASHES: Final = re.compile(rb"/{2,}")
-_DOT_SEGMENT: Final = re.compile(rb"/\.{0,2}(?:;[^/]*)(?:/|$)|/\.{1,2}(?:/|$)")
+_PARAMETERS: Final = re.compile(rb"(?:;|%3B)[^/]*")
+_DOT_SEGMENT: Final = re.compile(rb"/\.{0,2}(?:;|%3B)[^/]*(?:/|$)|/\.{1,2}(?:/|$)")
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -57,14 +58,14 @@ def canonical(path: bytes) -> bytes:
         _refuse_what_is_not_utf8(path)
     if b"//" in path:
         path = _SLASHES.sub(b"/", path)
-    if (b"/." in path or b"/;" in path) and _DOT_SEGMENT.search(path):
+    if (b"/." in path or b"/;" in path or b"/%3B" in path) and _DOT_SEGMENT.search(path):
         raise BadRequest("the path holds a dot segment")
     return path
 
 
 def without_parameters(path: bytes) -> bytes:
-    """The path as a servlet container reads it: `/a;x=1/b` is `/a/b`."""
-    return re.sub(rb";[^/]*", b"", path)
+    """The path as a servlet container reads it: `/a;x=1/b` is `/a/b`. Some decode first, so `%3B` is a `;` here."""
+    return _PARAMETERS.sub(b"", path)
 
 
 def _one_escape(match: re.Match[bytes]) -> bytes:

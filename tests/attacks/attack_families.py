@@ -388,7 +388,7 @@ PATHS_REFUSED: dict[str, list[bytes]] = {
     ).split(),
     "U03": (
         b"/public/;/admin /;/admin /public/;x=1/admin /public;x=1/../admin /public/..;/admin /..;/admin /.;/admin /public/.;x/admin /public/;/../admin "
-        b"/public/%2e%2e;/admin /public/%2e;/admin /public/..;a=b/admin /public/; /public/;x /..; /.; /;"
+        b"/public/%2e%2e;/admin /public/%2e;/admin /public/..;a=b/admin /public/; /public/;x /..; /.; /; /public/..%3b/admin /public/%2e%2e%3Bx/admin /public/%3b/admin /public/.%3b"
     ).split(),
     "U05": (
         b"/public/%c0%ae%c0%ae/admin /public/%c0%af /public/%c1%9c /public/%e0%80%ae/admin /public/%e0%80%af /public/%f0%80%80%ae /public/%u002e%u002e/admin "

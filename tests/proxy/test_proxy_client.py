@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 import pytest
-from backends import Received, RecordingBackend, plain
+from backends import Received, RecordingBackend, plain, raw
 from data_plane import DataPlane, RawClient
 from exchanging import (
     Held,
@@ -239,6 +239,30 @@ async def test_F26_a_client_that_leaves_in_its_body_ends_the_upstream_exchange(
     await backend.wait_for(lambda: backend.open_connections == 0)
     assert [raw.endswith(b"half") for raw in backend.broken] == [True]
     assert repr(gateway.plane.pools["app"]) == "<Pool app: 0 idle of 0, 0 opening, 0 waiting>"
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_an_upstream_that_fails_after_a_body_does_not_move_the_beginning_of_the_next_request(
+    gateway: DataPlane, backend: RecordingBackend, is_chunked: bool
+) -> None:
+    """Were the body taken from the buffer twice, the client's next request would begin in the middle."""
+
+    async def fail(received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        answer = raw(b"nonsense\r\n\r\n") if received.target == b"/fails" else plain()
+        return await answer(received, reader, writer)
+
+    backend.answer = fail
+    smuggled = request("/smuggled", token=alice())
+    following = request("/next", "X-Padding: " + "x" * 100, token=alice())
+    if is_chunked:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(following), b"x" * len(following))
+        failing = request("/fails", "Transfer-Encoding: chunked", token=alice(), method="POST") + body
+    else:
+        failing = request("/fails", token=alice(), method="POST", body=b"x" * len(following))
+    client = await gateway.connect()
+    await client.send(failing + following + smuggled)
+    assert [(await client.read_reply()).status for _ in range(3)] == [502, 200, 200]
+    assert [received.target for received in backend.requests] == [b"/fails", b"/next", b"/smuggled"]
 
 
 # HTTP/1.0.
