@@ -93,6 +93,7 @@ async def test_H05_Connection_cannot_take_the_identity_away(gateway: DataPlane, 
     assert received.values("connection") == []
 
 
+TOKEN = alice()
 CLAIMS = [
     "X-Forwarded-For: 6.6.6.6, 203.0.113.9",
     "X-Forwarded-Proto: https",
@@ -113,12 +114,14 @@ async def test_H13_H15_nobody_is_believed_about_the_way_here_by_default(gateway:
 
 async def test_a_trusted_proxy_is_believed_about_the_way_here(start: Start, backend: RecordingBackend) -> None:
     gateway = await start(backend.port, trusted_proxies=["127.0.0.0/8"])
-    await gateway.ask(request("/", *CLAIMS, token=alice()))
-    (received,) = backend.requests
-    assert received.values("x-forwarded-for") == [b"6.6.6.6, 203.0.113.9, 127.0.0.1"]
-    assert received.values("x-forwarded-proto") == [b"https"]
-    assert received.values("x-forwarded-host") == [b"public.example"]
-    assert received.values("forwarded") == received.values("x-real-ip") == []
+    client = await gateway.connect()
+    for path in ("/first", "/second"):
+        assert (await client.ask(request(path, *CLAIMS, token=TOKEN))).status == 200
+        received = backend.requests[-1]
+        assert received.values("x-forwarded-for") == [b"203.0.113.9, 127.0.0.1"], "what stands left of the client is invented"
+        assert received.values("x-forwarded-proto") == [b"https"]
+        assert received.values("x-forwarded-host") == [b"public.example"]
+        assert received.values("forwarded") == received.values("x-real-ip") == []
 
 
 async def test_the_request_id_is_the_same_for_the_client_of_a_refusal_and_for_the_application(

@@ -55,6 +55,22 @@ def test_H14_the_client_is_the_first_from_the_right_that_is_not_trusted(
 
 
 @pytest.mark.parametrize(
+    ("peer", "forwarded_for", "chain"),
+    [
+        ("203.0.113.9", b"6.6.6.6", ["203.0.113.9"]),
+        ("10.0.0.1", b"6.6.6.6, 203.0.113.9, 10.0.0.2", ["203.0.113.9", "10.0.0.2", "10.0.0.1"]),
+        ("10.0.0.1", b"::ffff:203.0.113.9, 10.0.0.2:80", ["203.0.113.9", "10.0.0.2", "10.0.0.1"]),
+        ("10.0.0.1", b"6.6.6.6, unknown, 10.0.0.2", ["10.0.0.2", "10.0.0.1"]),
+        ("10.0.0.1", b"nonsense", ["10.0.0.1"]),
+        ("10.0.0.1", None, ["10.0.0.1"]),
+    ],
+)
+def test_H14_of_the_way_here_only_the_believed_part_remains(peer: str, forwarded_for: bytes | None, chain: list[str]) -> None:
+    assert OURS.chain(peer, forwarded_for) == chain
+    assert OURS.chain(peer, ", ".join(chain[:-1]).encode()) == chain, "read again, it says the same"
+
+
+@pytest.mark.parametrize(
     ("spelled", "address"),
     [
         ("::ffff:10.0.0.1", "10.0.0.1"),

@@ -341,6 +341,11 @@ def test_claims_about_the_way_here_are_read_and_do_not_travel_on() -> None:
     assert request.lines == []
 
 
+@pytest.mark.parametrize("claimed", ["a b", "a/b", "a, b", "", "a:99999x"])
+def test_a_claimed_host_that_is_none_is_not_read(claimed: str) -> None:
+    assert read(f"X-Forwarded-Host: {claimed}").forwarded_host is None
+
+
 @pytest.mark.parametrize("text", ["r-1", "0af7651916cd43dd8448eb211c80319c", "A.b_c~d-e", "x" * 64])
 def test_a_well_formed_request_id_is_kept(text: str) -> None:
     assert read(f"X-Request-Id: {text}").request_id == text.encode()
