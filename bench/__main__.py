@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"bench: {name}: {error}", file=sys.stderr)
                 is_complete = False
                 continue
+            is_complete = is_complete and not reports[name].failures
             print(as_markdown(reports[name]) if chosen.markdown else as_text(reports[name]), flush=True)
     if chosen.json is not None:
         write_json(chosen.json, reports)

@@ -15,18 +15,22 @@ from bench.budgets import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of one load. `values` is what the JSON file gets besides the verdicts."""
+    """The outcome of one load.
+
+    `failures`: systems that did not do what was to be measured. `values` is what the JSON file gets besides the verdicts.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[str]:
-        return [*self.notes, *(str(verdict) for verdict in self.verdicts)]
+        return [*(f"failed: {failure}" for failure in self.failures), *self.notes, *(str(verdict) for verdict in self.verdicts)]
 
 
 def as_text(report: Report) -> str:
@@ -59,6 +63,7 @@ def write_json(path: Path, reports: dict[str, Report]) -> None:
         name: {
             "title": report.title,
             "notes": report.notes,
+            "failures": report.failures,
             "verdicts": [
                 {**dataclasses.asdict(verdict), "is_judged": verdict.is_judged, "is_reached": verdict.is_reached}
                 for verdict in report.verdicts

@@ -12,6 +12,7 @@
     │   └── UpstreamTimeout       it did not answer in time
     ├── StoreError                the store, or the way to it
     │   ├── StoreUnavailable      no answer; what was asked may or may not have happened
+    │   ├── StoreUnfit            it answers, but its settings let it lose or hide revocations (store/fitness.py)
     │   └── StoreLost             it answers, but it is not the store we knew (emptied, rolled back, forked)
     └── KeySetError               a key set that cannot be read, or must not be trusted
 

@@ -21,8 +21,10 @@ from gateway.revocation.lifetimes import Lifetimes
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect, store_errors
 from gateway.store.embedded import EmbeddedServer
+from gateway.store.fitness import StoreUnfit, refuse_unfit
 
 KNOCK_EVERY_S: Final = 0.5
+JUDGE_EVERY_S: Final = 10.0
 STRIKE_EVERY_S: Final = 5.0
 EMBEDDED: Final = "embedded"
 # A member is struck off after so long a silence anyway [W2].
@@ -35,7 +37,20 @@ logger: Final = logging.getLogger("gateway.supervisor")
 class Storekeeper:
     """Per process: everything. `knocked` is told how long each knock took."""
 
-    __slots__ = ("_client", "_clock", "_is_told", "_knocked", "_problem", "_server", "_strike_at", "log", "shown_url", "url")
+    __slots__ = (
+        "_client",
+        "_clock",
+        "_is_told",
+        "_judge_at",
+        "_knocked",
+        "_problem",
+        "_server",
+        "_strike_at",
+        "_unfit",
+        "log",
+        "shown_url",
+        "url",
+    )
 
     def __init__(
         self,
@@ -57,6 +72,8 @@ class Storekeeper:
         self._problem = "not asked yet"
         self._is_told = False
         self._strike_at = 0.0
+        self._judge_at = 0.0
+        self._unfit: StoreUnfit | None = None
 
     @classmethod
     async def open(cls, config: Config, clock: Clock, knocked: Callable[[float], None]) -> Self:
@@ -88,6 +105,7 @@ class Storekeeper:
                 await self._knock()
                 await self._declare()
                 await self._strike_silent()
+                await self._judge()
                 self._note("")
             except GatewayError as error:
                 self._note(str(error))
@@ -133,6 +151,19 @@ class Storekeeper:
         if now >= self._strike_at:
             self._strike_at = now + STRIKE_EVERY_S
             await self.log.remove_silent()
+
+    async def _judge(self) -> None:
+        """An external store that may forget revocations is told as one that cannot be used, for as long as it may [L3]."""
+        now = self._clock.boot()
+        if self._server is None and now >= self._judge_at:
+            self._judge_at = now + JUDGE_EVERY_S
+            try:
+                await refuse_unfit(self._client)
+                self._unfit = None
+            except StoreUnfit as unfit:
+                self._unfit = unfit
+        if self._unfit is not None:
+            raise self._unfit
 
     def _note(self, problem: str) -> None:
         """Say it when it changes, not at every knock."""

@@ -56,6 +56,7 @@ from gateway.tokens.jwks import KeySetSource
 
 HEARTBEAT_S: Final = 0.25
 LISTEN_ANYWAY_AFTER_S: Final = 1.0
+KEYS_WITHIN_S: Final = 3.0  # to ask each issuer once: a worker without keys would call good tokens unknown
 
 logger: Final = logging.getLogger("gateway.worker")
 
@@ -118,6 +119,8 @@ class Worker:
         keys = [loop.create_task(source.start()) for source in self._sources.values()]
         try:
             await self._wait_until_live()
+            if keys:
+                await asyncio.wait(keys, timeout=KEYS_WITHIN_S)
             if not self._stop.is_set():
                 await listener.start(self._listeners())
                 self._metrics.listening(True)

@@ -62,13 +62,19 @@ def measure(place: Place, options: Options) -> Report:
     skipped = {system.name: reason for system in wanted if (reason := system.missing()) is not None}
     systems = [system for system in wanted if system.name not in skipped]
     rounds: dict[str, list[Figures]] = {system.name: [] for system in systems}
+    failures: list[str] = []
     for number in range(options.rounds):
         for system in systems if number % 2 == 0 else reversed(systems):
-            with system.start(place) as running:
-                figures = measure_one(running, options)
+            try:
+                with system.start(place) as running:
+                    figures = measure_one(running, options)
+            except BenchError as error:
+                failures.append(f"{system.name}, round {number + 1}: {error}")
+                continue
             rounds[system.name].append(figures)
             _say(f"round {number + 1}: {system.name}: {figures.requests_per_second:.0f}/s, {figures.cpu_us:.1f} µs")
-    return _report(systems, rounds, skipped, options)
+    rounds = {name: figures for name, figures in rounds.items() if figures}
+    return _report([system for system in systems if system.name in rounds], rounds, skipped, failures, options)
 
 
 def measure_one(running: Running, options: Options, *, scheme: str = "http") -> Figures:
@@ -109,7 +115,13 @@ def median_of(rounds: Sequence[Figures]) -> Figures:
     return Figures(*(statistics.median(values) for values in zip(*map(dataclasses.astuple, calm), strict=True)))
 
 
-def _report(systems: Sequence[System], rounds: dict[str, list[Figures]], skipped: dict[str, str], options: Options) -> Report:
+def _report(
+    systems: Sequence[System],
+    rounds: dict[str, list[Figures]],
+    skipped: dict[str, str],
+    failures: list[str],
+    options: Options,
+) -> Report:
     medians = {name: median_of(figures) for name, figures in rounds.items()}
     ours = medians.get(_OURS)
     rows = [_row(system, medians[system.name], ours) for system in systems]
@@ -129,6 +141,7 @@ def _report(systems: Sequence[System], rounds: dict[str, list[Figures]], skipped
         rows=tuple(rows),
         verdicts=tuple(_verdicts(medians)),
         notes=(*(f"skipped: {name}: {reason}" for name, reason in skipped.items()), *_disturbances(rounds)),
+        failures=tuple(failures),
         values={
             "connections": options.connections,
             "seconds": options.seconds,

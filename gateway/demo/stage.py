@@ -133,8 +133,8 @@ class Stage:
 def _only_demo() -> Iterator[bool]:
     """Whether no other demo of this user runs, claimed until the end.
 
-    NB: a port that seems free is not enough: gateways of one user share a port without a word (SO_REUSEPORT). The name lives
-    in Linux's abstract namespace and leaves no file behind; elsewhere nobody is the only one.
+    A port that is free now may be another demo's in a second. The name lives in Linux's abstract namespace and leaves no
+    file behind; elsewhere nobody is the only one.
     """
     with socket.socket(socket.AF_UNIX) as claim:
         is_only = True

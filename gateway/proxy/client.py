@@ -9,6 +9,8 @@ socket is not read. An exchange that ends the connection leaves what follows unr
 """
 
 import asyncio
+import socket
+import struct
 from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PIPELINE_LIMIT_BYTES = 64 * 1024
 LINGER_S = 2.0
 REST_AFTER_S = 2.0
+_BY_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time at all
 
 
 class Phase(Enum):
@@ -264,6 +267,13 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write_eof()
         else:
             self.transport.close()
+
+    def break_off(self) -> None:
+        """End the connection in the middle of an answer, by a reset: an orderly end may be the answer's end (RFC 9112 §6.3)."""
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BY_RESET)
+        self.transport.abort()
 
     def interrupt(self, error: BaseException) -> None:
         """End the exchange at hand with an error."""

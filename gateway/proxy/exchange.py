@@ -140,7 +140,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         is_clean = False
         record.status = record.status or 401
         plane.report.metrics.connection_cut(cut.cause)
-        client.transport.abort()
+        client.break_off()
     except ClientGone:
         is_clean = False
         if not record.is_answered:
@@ -151,7 +151,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     except Exception as error:
         is_clean = False
         plane.report.broken(error)
-        client.transport.abort()
+        client.break_off()
     finally:
         if upstream is not None:
             upstream.end_exchange(is_clean=is_clean)

@@ -40,7 +40,7 @@ def refuse(
 def fail(client: "ClientConnection", head: RequestHead, record: Record, error: GatewayError) -> None:
     """Answer an error with its refusal, or, when an answer has begun, end the connection so that it cannot look complete."""
     if record.is_answered:
-        client.transport.abort()
+        client.break_off()
         return
     if isinstance(error, ClientError):
         reason = Reason.TOO_LARGE if isinstance(error, TooLarge) else Reason.BAD_REQUEST
@@ -52,7 +52,7 @@ def fail(client: "ClientConnection", head: RequestHead, record: Record, error: G
     elif isinstance(error, UpstreamError):
         refuse(client, head, record, Reason.UPSTREAM_UNREACHABLE)
     else:
-        client.transport.abort()
+        client.break_off()
 
 
 def refuse_head(client: "ClientConnection", plane: "Plane", error: ClientError) -> None:

@@ -214,7 +214,7 @@ class UpstreamConnection(asyncio.Protocol):
             is_stale = self.is_reused and not self._buffer and not self._interim
             self.answer.fail(StaleConnection("closed") if is_stale else UpstreamBroken("the upstream closed without an answer"))
         elif was is _BODY:
-            self._body_cut_short()
+            self._body_cut_short(error)
         elif was is _TUNNEL and self.tunnel is not None:
             self.tunnel.end()
 
@@ -295,9 +295,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.deadline = 0.0
             self.finished.set(None)
 
-    def _body_cut_short(self) -> None:
-        """The connection ended in the body: that is the body's end only where nothing else announces one."""
-        if not isinstance(self._decoder, CloseDecoder):
+    def _body_cut_short(self, error: Exception | None) -> None:
+        """The connection ended in the body: that is the body's end only where nothing else announces one, and not by a reset."""
+        if error is not None or not isinstance(self._decoder, CloseDecoder):
             self.finished.fail(UpstreamBroken("the upstream closed in the middle of its answer"))
             return
         self._decoder.is_done = True

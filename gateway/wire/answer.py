@@ -134,6 +134,7 @@ class AnswerReader:
 
     def _judge(self, head: AnswerHead) -> None:
         roles, lines = self._memory.roles, head.lines
+        connection: list[bytes] = []
         for name, value in head.fields:
             role = roles[name]
             if not role:
@@ -147,11 +148,13 @@ class AnswerReader:
                     raise UpstreamBroken("the upstream's transfer coding is not supported")
                 head.chunked = True
             elif role is Role.CONNECTION:
-                _connection(head, value)
+                connection.append(value)
             elif role is Role.UPGRADE:
                 head.upgrade = value.strip(b" \t")
         if head.chunked and head.content_length is not None:
             raise UpstreamBroken("the upstream's answer has both Content-Length and Transfer-Encoding")
+        if connection:
+            _connection(head, b",".join(connection))
 
 
 def _connection(head: AnswerHead, value: bytes) -> None:
@@ -160,3 +163,6 @@ def _connection(head: AnswerHead, value: bytes) -> None:
         head.is_persistent = False
     elif b"keep-alive" in options:
         head.is_persistent = True
+    named = options - {b"", b"close", b"keep-alive", b"upgrade"}
+    if named:  # fields for this connection only (RFC 9110 §7.6.1); what the gateway adds comes later and stays
+        head.lines[:] = [line for line in head.lines if line.partition(b":")[0].lower() not in named]

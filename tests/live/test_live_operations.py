@@ -6,11 +6,15 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from threading import Event, Thread
 
 import httpx
 import pytest
 from conftest import StartGateway
+from issuing import key_set, rsa_signer
 from running_gateway import ISSUER, RunningGateway, complete, eventually
 from store_process import StoreProcess
 from websockets.exceptions import ConnectionClosed
@@ -82,6 +86,43 @@ def test_a_wiped_store_is_never_read_as_nothing_is_revoked(declared: RunningGate
     eventually(lambda: gateway.told_everywhere("/who", good) == {UNAVAILABLE})
     assert gateway.told_everywhere("/who", revoked) == {"401 revoked-session"}
     eventually(lambda: not gateway.is_ready())
+
+
+def test_a_good_token_is_not_unknown_because_a_key_set_takes_a_second(start_gateway: StartGateway):
+    """Neither at the start nor on a replaced worker."""
+    with slow_key_set(key_set(rsa_signer())) as url:
+        issuer = {"issuer": ISSUER, "audience": "shop", "jwks": url, "algorithms": ["RS256"]}
+        gateway = start_gateway(is_awaited=False, issuers=[issuer])
+        token = gateway.token()
+        assert gateway.told_everywhere("/who", token) == {"200"}
+        killed = gateway.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        told = {gateway.told("/who", token)}
+        while not (gateway.workers()[0] not in (killed, None) and all(worker["ready"] for worker in gateway.status()["workers"])):
+            told.add(gateway.told("/who", token))
+        assert told | gateway.told_everywhere("/who", token) == {"200"}
+
+
+@contextmanager
+def slow_key_set(body: bytes) -> Iterator[str]:
+    """The URL of a key set that takes its time, as one behind a cold start does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            Event().wait(1.0)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/keys"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

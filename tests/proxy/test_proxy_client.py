@@ -327,7 +327,7 @@ async def test_a_client_that_does_not_read_is_given_up(start: Start, backend: Re
     backend.answer = plain("200 OK", bytes(32 * MEGABYTE))
     client = await gateway.connect()
     small_window(client)
-    client.reader._transport.pause_reading()  # the test's own client, which reads by itself otherwise
+    client.writer.transport.pause_reading()
     await client.send(request(token=alice()))
     await backend.wait_for(lambda: len(backend.requests) == 1)
     await backend.wait_for(lambda: backend.open_connections == 0)
@@ -354,14 +354,14 @@ async def test_X09_a_client_that_reads_slowly_pauses_the_upstream_and_loses_noth
 
     backend.answer = flood
     client = await gateway.connect()
-    client.reader._transport.pause_reading()
+    client.writer.transport.pause_reading()
     await client.send(request(token=alice()))
     await backend.wait_for(lambda: len(backend.requests) == 1)
     upstream, served = only_upstream(gateway), only_client(gateway)
     await until(lambda: not upstream.transport.is_reading())
     assert served.transport.get_write_buffer_size() <= BUFFERED_AT_MOST
     assert sent < total
-    client.reader._transport.resume_reading()
+    client.writer.transport.resume_reading()
     reply = await client.read_reply()
     assert reply.body == bytes(total)
     assert sent == total
@@ -427,12 +427,12 @@ async def test_a_client_that_read_its_last_answer_slowly_is_let_go_in_the_end(st
     body = bytes(16 * MEGABYTE)
     backend.answer = plain("200 OK", body, "Connection: close")
     client = await gateway.connect()
-    client.reader._transport.pause_reading()
+    client.writer.transport.pause_reading()
     await client.send(request("/", "Connection: close", token=alice()))
     await until(lambda: len(gateway.plane.clients) == 1)
     served = only_client(gateway)
     await until(lambda: served._is_blocked)
-    client.reader._transport.resume_reading()
+    client.writer.transport.resume_reading()
     assert (await client.read_reply()).body == body
     assert await client.reader.read() == b"", "our half of the connection is closed; the client keeps its own open"
     assert served in gateway.plane.clients

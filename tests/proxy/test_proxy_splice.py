@@ -284,10 +284,10 @@ async def test_a_side_that_does_not_read_pauses_the_other_and_loses_nothing(star
             assert theirs.get_write_buffer_size() <= BUFFERED_AT_MOST
             gate.set()
         else:
-            client.reader._transport.pause_reading()
+            client.writer.transport.pause_reading()
             await until(lambda: not theirs.is_reading())
             assert ours.get_write_buffer_size() <= BUFFERED_AT_MOST
-            client.reader._transport.resume_reading()
+            client.writer.transport.resume_reading()
             assert len(await client.reader.readexactly(total)) == total
         await heard.wait()
 
@@ -305,7 +305,7 @@ async def test_a_client_that_does_not_read_cannot_keep_a_tunnel_that_has_ended(s
     async with serving(backend) as port:
         gateway = await start(port, timeouts={"write": "30s"})
         client = await upgraded(gateway)
-        client.reader._transport.pause_reading()
+        client.writer.transport.pause_reading()
         served, upstream = only_client(gateway), only_upstream(gateway)
         await until(lambda: not upstream.transport.is_reading())
         served.tunnel.end()
@@ -320,11 +320,11 @@ async def test_a_client_that_reads_again_has_the_whole_idle_time_again(start: St
     async with serving(speaking(SWITCH + bytes(16 << 20), None)) as port:
         gateway = await start(port, timeouts={"tunnel": "1h", "write": "20s"})
         client = await upgraded(gateway)
-        client.reader._transport.pause_reading()
+        client.writer.transport.pause_reading()
         served = only_client(gateway)
         await until(lambda: served._is_blocked)
         assert served.deadline - gateway.plane.tick_time <= 20
-        client.reader._transport.resume_reading()
+        client.writer.transport.resume_reading()
         await client.reader.readexactly(16 << 20)
         await until(lambda: not served._is_blocked)
         assert served.deadline - gateway.plane.tick_time > 3000

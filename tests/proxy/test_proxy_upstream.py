@@ -343,11 +343,11 @@ async def test_an_answer_may_end_while_the_client_still_reads_it_slowly(gateway:
     body = bytes(8 << 20)
     backend.answer = plain("200 OK", body)
     client = await gateway.connect()
-    client.reader._transport.pause_reading()
+    client.writer.transport.pause_reading()
     await client.send(request(token=alice()) + request("/next", token=alice()))
     await backend.wait_for(lambda: len(backend.requests) == 1)
     await until(lambda: not only_upstream(gateway).transport.is_reading())
-    client.reader._transport.resume_reading()
+    client.writer.transport.resume_reading()
     assert (await client.read_reply()).body == body
     assert (await client.read_reply()).body == body
     assert backend.connections == 1
