@@ -6,12 +6,16 @@ machine may have two processors and a gateway wants both.
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 from store_process import StoreProcess
 from xdist.scheduler import LoadScopeScheduling
 
 from gateway.clock import Clock
 from gateway.store.client import Store, connect
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # another process may have the processor
+hypothesis.settings.load_profile("untimed")
 
 TOGETHER = ("tests/live/", "tests/demo/", "tests/docs/test_start.py")
 

@@ -60,7 +60,7 @@ def measure(place: Place, options: Options) -> Report:
         title=f"A body of {length >> 20} MiB; {options.rounds} rounds, medians",
         columns=("system", "down GB/s", "up GB/s", "memory + MiB", "memory + MiB, slow side"),
         rows=tuple(_row(name, transfers) for name, transfers in found.items()),
-        verdicts=taken_beside(bystanders.percent(), _verdicts(found)),
+        verdicts=(*_memory_verdicts(found), *taken_beside(bystanders.percent(), _rate_verdicts(found))),
         values={"body_bytes": length, "systems": {name: asdict(transfers) for name, transfers in found.items()}},
     )
 
@@ -171,16 +171,20 @@ def _row(name: str, transfers: Transfers) -> tuple[str, ...]:
     )
 
 
-def _verdicts(found: dict[str, Transfers]) -> list[Verdict]:
-    ours, theirs = found.get(_OURS), found.get(_DEFAULT_BUFFERS)
-    if ours is None:
+def _memory_verdicts(found: dict[str, Transfers]) -> list[Verdict]:
+    if _OURS not in found:
         return []
-    verdicts = [
-        at_most("memory while a body passes", ours.growth_mib, _MEMORY_BUDGET_MIB, "MiB"),
-        at_most("the same with a slow side", ours.slow_growth_mib, _MEMORY_BUDGET_MIB, "MiB"),
+    return [
+        at_most("memory while a body passes", found[_OURS].growth_mib, _MEMORY_BUDGET_MIB, "MiB"),
+        at_most("the same with a slow side", found[_OURS].slow_growth_mib, _MEMORY_BUDGET_MIB, "MiB"),
     ]
-    if theirs is not None:
-        for what in ("download_gb_s", "upload_gb_s"):
-            ratio = statistics.median(getattr(ours, what)) / statistics.median(getattr(theirs, what))
-            verdicts.append(at_least(f"{what.partition('_')[0]} ÷ nginx with default buffers", ratio, 1.0))
+
+
+def _rate_verdicts(found: dict[str, Transfers]) -> list[Verdict]:
+    if _OURS not in found or _DEFAULT_BUFFERS not in found:
+        return []
+    verdicts = []
+    for what in ("download_gb_s", "upload_gb_s"):
+        ratio = statistics.median(getattr(found[_OURS], what)) / statistics.median(getattr(found[_DEFAULT_BUFFERS], what))
+        verdicts.append(at_least(f"{what.partition('_')[0]} ÷ nginx with default buffers", ratio, 1.0))
     return verdicts

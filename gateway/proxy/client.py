@@ -349,6 +349,7 @@ class ClientConnection(asyncio.Protocol):
         deadline = self._plane.tick_time + self._plane.timeouts.head
         if not self.deadline or self.deadline > deadline:
             self.deadline = deadline
+        self.resume_reading()
 
     def _exchange_ended(self) -> None:
         self._after_exchange()
@@ -365,7 +366,8 @@ class ClientConnection(asyncio.Protocol):
         self.phase = _HEAD
         if not self._is_blocked:
             self.deadline = self._plane.tick_time + self._plane.timeouts.keep_alive
-        self.resume_reading()
+        if len(self._buffer) <= PIPELINE_LIMIT_BYTES:  # else what waits already is served first
+            self.resume_reading()
 
     def _body_received(self, data: bytes) -> None:
         try:

@@ -20,6 +20,12 @@ _LENGTH: Final = re.compile(rb"(?:0|[1-9][0-9]{0,17})\Z")
 STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 FIELDS_LIMIT: Final = 200
 
+# Options of `Connection` that name no field, and fields for the client that no backend can mean to keep from it (RFC 9110 §7.6.1).
+_NOT_NAMED: Final = frozenset(
+    (b"", b"close", b"keep-alive", b"upgrade")
+    + (b"set-cookie", b"cache-control", b"content-type", b"content-encoding", b"content-security-policy", b"location", b"vary")
+)
+
 
 class AnswerHead:
     """One response head, judged for form. `lines` are the fields that travel on to the client, each `name: value`."""
@@ -163,6 +169,6 @@ def _connection(head: AnswerHead, value: bytes) -> None:
         head.is_persistent = False
     elif b"keep-alive" in options:
         head.is_persistent = True
-    named = options - {b"", b"close", b"keep-alive", b"upgrade"}
+    named = options - _NOT_NAMED
     if named:  # fields for this connection only (RFC 9110 §7.6.1); what the gateway adds comes later and stays
         head.lines[:] = [line for line in head.lines if line.partition(b":")[0].lower() not in named]

@@ -213,8 +213,9 @@ class RunningGateway:
         return [json.loads(line) for line in self.path("access").read_text().splitlines()]
 
     def messages(self) -> list[dict[str, Any]]:
-        path = self.path("messages")
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """What it wrote on standard error. A line that is not ours (a traceback of a crash) is a message of nobody's."""
+        lines = self.path("messages").read_text().splitlines() if self.path("messages").exists() else []
+        return [json.loads(line) if line.startswith("{") else {"message": line, "process": ""} for line in lines]
 
     def who_refused(self, words: str) -> set[str]:
         """The processes that logged the use of something revoked, by a piece of the line."""

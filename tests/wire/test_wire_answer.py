@@ -102,9 +102,12 @@ def test_X08_fields_are_limited() -> None:
 
 def test_X11_X15_what_is_for_one_connection_or_speaks_for_the_gateway_stays_here() -> None:
     head = read(
+        "X-Other-Hop: 1",
+        "connection: keep-alive,\tx-other-hop",
         "Server: x",
         "Keep-Alive: timeout=5",
-        "Connection: Set-Cookie",
+        "Connection: X-Hop",
+        "X-Hop: 1",
         "Proxy-Authenticate: Basic",
         "Trailer: X",
         "X-User: root",
