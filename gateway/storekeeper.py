@@ -109,6 +109,8 @@ class Storekeeper:
                 self._note("")
             except GatewayError as error:
                 self._note(str(error))
+            except Exception as error:  # the task's root: a full disk must not end the watch over the store
+                self._note(f"{type(error).__name__}: {error}")
             await asyncio.sleep(KNOCK_EVERY_S)
 
     async def remove(self, incarnation: str) -> None:

@@ -5,6 +5,7 @@ For what needs the store, several workers or the command line there is `tests/li
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.enforce.known import Known
 from gateway.enforce.verified import Verified
-from gateway.proxy.listener import Listener, bind_shared
+from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool
 from gateway.proxy.report import Report
@@ -76,9 +77,10 @@ class DataPlane:
         self.cells = cells
         self.layout = layout
         self.used: set[tuple[str, str]] = set()
+        self.trust: ssl.SSLContext | None = None  # how clients verify a data plane that speaks TLS
 
     async def connect(self) -> "RawClient":
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24, ssl=self.trust)
         return RawClient(reader, writer)
 
     async def ask(self, request: bytes) -> "Reply":
@@ -216,7 +218,7 @@ async def data_plane(path: Path, *, view: View | None = None, log_fd: int | None
         refused=lambda verdict: None,
     )
     plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
-    listener = Listener(plane, None)
+    listener = Listener(plane, server_tls(config.tls) if config.tls else None)
     socket = bind_shared("127.0.0.1", 0)
     listener.start_sweeping()
     await listener.start([socket])

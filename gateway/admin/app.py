@@ -173,6 +173,8 @@ class Admin:
 
     async def _post_revocation(self, call: Call) -> web.StreamResponse:
         headers = call.request.headers
+        if "Content-Encoding" in headers:
+            raise Problem(415, "The body must not be compressed", headers={"Accept-Encoding": "identity"})
         if call.request.content_length is not None and call.request.content_length > LARGEST_BODY:
             raise Problem(413, "The body is too large", f"At most {LARGEST_BODY} bytes are read.", {"Connection": "close"})
         revocation = read_revocation(

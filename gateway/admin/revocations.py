@@ -18,6 +18,7 @@ LONGEST_TEXT: Final = 512
 SUBJECTS: Final = {"token_id": Kind.TOKEN, "session": Kind.SESSION, "user": Kind.USER, "key": Kind.KEY}
 _FURTHER: Final = ("issuer", "reason")
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.")
 
 
 def read_revocation(
@@ -41,7 +42,7 @@ def read_id(text: str) -> str:
     return text
 
 
-def no_such_revocation(why: str = "it never was, has expired, or was undone before") -> Problem:
+def no_such_revocation(why: str = "it never was, or it has expired") -> Problem:
     return Problem(404, "There is no such revocation", why)
 
 
@@ -60,6 +61,8 @@ def _revocation(body: Mapping[str, Any], own_issuer: str, issuers: Collection[st
     for name in (*SUBJECTS, *_FURTHER):
         if name in body and (wrong := _wrong_text(body[name])):
             errors[name] = wrong
+    if "token_id" not in errors and _TOKEN.match(body.get("token_id", "")):
+        errors["token_id"] = "is a whole token; its jti is asked for, and a token belongs into no request and no log"
     named = [name for name in SUBJECTS if name in body]
     if len(named) != 1:
         errors.setdefault(

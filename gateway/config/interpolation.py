@@ -83,8 +83,7 @@ def _how_to_set(name: str, location: Location) -> str:
 
 
 def read_small_file(path: Path) -> str:
-    """The text of a secret's file without the line ends behind it. Raises ValueError with a reason that fits behind its "
-    "name."""
+    """The text of a secret's file without its last line ends. Raises ValueError with a reason that fits behind its name."""
     try:
         if not path.is_file():
             raise ValueError("does not exist" if not path.exists() else "is not a file")

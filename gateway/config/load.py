@@ -9,7 +9,7 @@ tells everything; a key that already has a problem gets no second one.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.config.check import judge
@@ -32,7 +32,7 @@ class Loaded:
     warnings: tuple[str, ...]
     path: Path
     directory: Path
-    text: str  # of the file, as it was read
+    text: str = field(repr=False)  # of the file, as it was read; it may hold secrets
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ, *, text: str | None = None) -> Loaded:

@@ -396,14 +396,3 @@ class Config(Block):
     def own_issuer(self) -> str:
         """`iss` of the tokens this gateway issues."""
         return self.tokens.issuer or self.public_url
-
-
-def file_paths(config: Config) -> list[tuple[tuple[str | int, ...], Path]]:
-    """Files that must be there before the gateway can serve, with the path of the key that names each."""
-    found: list[tuple[tuple[str | int, ...], Path]] = []
-    if config.tls is not None:
-        found += [(("tls", "certificate"), config.tls.certificate), (("tls", "key"), config.tls.key)]
-    found += [
-        (("upstreams", name, "tls", "ca"), upstream.tls.ca) for name, upstream in config.upstreams.items() if upstream.tls.ca
-    ]
-    return found

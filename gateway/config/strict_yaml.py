@@ -82,8 +82,7 @@ def find(node: Node, location: Location) -> tuple[Node, int]:
 
 
 def parse(text: str) -> tuple[Node | None, list[Problem], tuple[int, int]]:
-    """Read one document: its tree (None when the syntax is broken), its problems, and the line and column of broken "
-    "syntax."""
+    """Read one document: its tree (None when the syntax is broken), its problems, and where broken syntax is."""
     if len(text) > LARGEST_FILE:
         return None, [Problem((), f"is larger than {LARGEST_FILE >> 20} MiB")], (1, 1)
     try:

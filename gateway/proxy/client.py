@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.errors import ClientError, ClientGone, TooLarge
 from gateway.proxy.exchange import exchange
+from gateway.proxy.live import end_if_revoked
 from gateway.proxy.refuse import refuse_head
 from gateway.proxy.steps import Stepper
 from gateway.wire.forwarded import parse_address
@@ -23,6 +24,7 @@ from gateway.wire.framing import LAST_CHUNK, ChunkedDecoder, Decoder, LengthDeco
 from gateway.wire.head import HeadReader, RequestHead, refuse_hopeless
 
 if TYPE_CHECKING:
+    from gateway.proxy.live import Stream
     from gateway.proxy.plane import Plane
     from gateway.proxy.splice import Tunnel
     from gateway.proxy.upstream import UpstreamConnection
@@ -70,6 +72,7 @@ class ClientConnection(asyncio.Protocol):
         "deadline",
         "is_persistent",
         "is_trusted",
+        "live",
         "peer",
         "peer_bytes",
         "phase",
@@ -98,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
         self.is_persistent = True
         self.upstream: UpstreamConnection | None = None
         self.tunnel: Tunnel | None = None
+        self.live: Stream | None = None  # a body under way that a revocation ends
         self._decoder: Decoder | None = None
         self._body_bytes = 0
 
@@ -184,14 +188,14 @@ class ClientConnection(asyncio.Protocol):
         if self._is_reading and not self.transport.is_closing():
             self._is_reading = False
             self.transport.pause_reading()
-            if self.phase is _BODY:
-                self.deadline = 0.0  # it is the upstream that does not read
+            if self.phase is _BODY and not self._is_blocked:
+                self.deadline = 0.0  # it is the upstream that does not read; a client that does not either keeps its own
 
     def resume_reading(self) -> None:
         if not self._is_reading and not self.transport.is_closing():
             self._is_reading = True
             self.transport.resume_reading()
-            if self.phase is _BODY:
+            if self.phase is _BODY and not self._is_blocked:
                 self.deadline = self._plane.tick_time + self._plane.timeouts.body
 
     def client_address(self, head: RequestHead) -> str:
@@ -329,6 +333,9 @@ class ClientConnection(asyncio.Protocol):
             buffer = self._buffer = buffer[2:]
             if not buffer:
                 return None
+        if (repeated := self._reader.repeated(buffer)) is not None:
+            self._buffer = b""
+            return repeated
         end = buffer.find(b"\r\n\r\n")
         limit = self._plane.limits.head
         try:
@@ -376,16 +383,21 @@ class ClientConnection(asyncio.Protocol):
             self.interrupt(error)
 
     def _forward_body(self, data: bytes) -> None:
+        if self.live is not None and self._plane.is_stale:
+            end_if_revoked(self.live, self._plane)
         decoder, upstream = self._decoder, self.upstream
         if decoder is None or upstream is None or upstream.is_closed:
             return
         pieces = self._decode(decoder, data)
-        self.deadline = self._plane.tick_time + self._plane.timeouts.body if self._is_reading else 0.0
+        if self._is_reading:
+            self.deadline = self._plane.tick_time + self._plane.timeouts.body
+        elif not self._is_blocked:
+            self.deadline = 0.0
         if pieces:
             upstream.send_body(pieces, is_last=decoder.is_done)
         if decoder.is_done:
             self.phase = _EXCHANGE
-            self.deadline = 0.0
+            self.deadline = self._plane.tick_time + self._plane.timeouts.write if self._is_blocked else 0.0
 
     def _decode(self, decoder: Decoder, data: bytes) -> list[bytes]:
         """What of the body is in `data`, framed for the upstream. What follows the body stays in the buffer."""

@@ -176,8 +176,20 @@ def head_lines(
     *,
     is_trusted: bool,
 ) -> bytes:
-    """The request head with everything the gateway has to say. What it consumed is left out, what was not judged is not."""
-    added = [forwarded_lines(head, peer, scheme, is_trusted=is_trusted), trace_lines(head, request_id)]
+    """The request head with everything the gateway has to say. What it consumed is left out, what was not judged is not.
+
+    All but the ids is the same when a connection repeats a request with the same token, and is kept with the head.
+    """
+    sent = head.sent
+    if sent is None or sent[0] is not token:
+        sent = head.sent = (token, _lines_without_ids(head, route, token, peer, scheme, authority, is_trusted=is_trusted))
+    return sent[1] + trace_lines(head, request_id)
+
+
+def _lines_without_ids(
+    head: RequestHead, route: Route, token: Verified | None, peer: bytes, scheme: bytes, authority: bytes, *, is_trusted: bool
+) -> bytes:
+    added = [forwarded_lines(head, peer, scheme, is_trusted=is_trusted)]
     if token is not None:
         added.append(token.identity)
     authorization = head.authorization

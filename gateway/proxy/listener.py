@@ -5,6 +5,7 @@ looks at all of them four times a second (8 000 connections: 0.6 ms). Deadlines 
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from typing import Final
@@ -17,6 +18,8 @@ from gateway.proxy.plane import Plane
 TICK_S: Final = 0.25
 TICKS_PER_JUDGEMENT: Final = 2  # of all live exchanges: what no single fact announces [W4]
 BACKLOG: Final = 4096
+
+logger: Final = logging.getLogger("gateway.proxy")
 
 
 def bind_shared(host: str, port: int) -> socket.socket:
@@ -50,7 +53,6 @@ class Listener:
         self._tls = tls
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
-        self._is_full = False
 
     async def start(self, listeners: list[socket.socket]) -> None:
         """Accept on `listeners`. Unix sockets speak plain HTTP: whoever can open them is on this machine."""
@@ -93,7 +95,10 @@ class Listener:
         while True:
             await asyncio.sleep(TICK_S)
             tick += 1
-            self.sweep(judge_live=tick % TICKS_PER_JUDGEMENT == 0)
+            try:
+                self.sweep(judge_live=tick % TICKS_PER_JUDGEMENT == 0)
+            except Exception:  # the task's root: without it no deadline would come any more, and no live exchange be judged
+                logger.exception("a sweep failed")
 
     def sweep(self, *, judge_live: bool) -> None:
         """One look at every deadline."""

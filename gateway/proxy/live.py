@@ -88,9 +88,11 @@ class Stream:
         self._client.interrupt(Cut(cause))
 
     def __enter__(self) -> None:
+        self._client.live = self
         self._live.add(self)
 
     def __exit__(self, *error: object) -> None:
+        self._client.live = None
         self._live.remove(self)
 
 

@@ -63,6 +63,15 @@ class Plane:
         self.clients_by_address: dict[str, int] = {}
         self.live = LiveExchanges()
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the replica's proof is too old, to the moment: asked for each piece of what outlasts its decision.
+
+        The sweeper comes too late for that. A worker that was suspended goes on with the bytes that came meanwhile, before any
+        timer, and a receipt may have told by then that it has stopped [W2, W4].
+        """
+        return self.clock.boot() - self.known.replica.proven_at > self.known.max_staleness_s
+
     def admit(self, client: "ClientConnection") -> bool:
         """Whether one more connection is allowed, at all and from this client's address."""
         count = self.clients_by_address.get(client.peer, 0) + 1

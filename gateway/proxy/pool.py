@@ -54,9 +54,8 @@ class Pool:
 
     def open_fresh(self) -> Wait[UpstreamConnection]:
         """A connection that nobody used before, for the one repetition after a stale one."""
-        for connection in self._idle:
+        for connection in tuple(self._idle):
             connection.close()  # as old as the one that was stale
-        self._idle.clear()
         return self.wait()
 
     def put_back(self, connection: UpstreamConnection) -> None:
@@ -73,12 +72,16 @@ class Pool:
         self._plane.report.metrics.upstream_connections(+1)
         self._open.add(connection)
 
+    def retire(self, connection: UpstreamConnection) -> None:
+        """The connection is about to close: nobody may take it in the turn of the loop until `lost`."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is closed, whoever closed it."""
         self._plane.report.metrics.upstream_connections(-1)
         self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self.retire(connection)
         self._open_for_the_queue()
 
     def tick(self, now: float) -> None:
@@ -118,7 +121,7 @@ class Pool:
                 connection = await self._connect()
             if connection.is_closed:  # accepted, and closed at once: trying again and again would be a storm
                 raise ConnectionResetError
-        except (OSError, TimeoutError, ssl.SSLError) as error:
+        except (OSError, UnicodeError) as error:  # timeouts and TLS errors are OSErrors; UnicodeError: a host that no name can be
             metrics.upstream_up(self.name, False, clock.boot())
             self._plane.report.upstream_unreachable(self.name, error)
             if self._queue:

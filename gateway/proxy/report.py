@@ -93,7 +93,7 @@ class Report:
             record.address,
             duration,
             upstream,
-            record.request_id.decode("ascii"),
+            record.request_id,
             route.upstream if route is not None and record.asked_at else None,
         )
         if type(verdict) is Deny:

@@ -7,6 +7,7 @@ client is told close code 1008, at a frame's end if the backend is not in the mi
 from typing import TYPE_CHECKING
 
 from gateway.enforce.verified import Verified
+from gateway.proxy.live import end_if_revoked
 from gateway.proxy.steps import Wait
 from gateway.routes.route import Route
 from gateway.wire.websocket import GOING_AWAY, POLICY_VIOLATION, FrameCounter, close_frame
@@ -45,11 +46,15 @@ class Tunnel:
         self.ended: Wait[None] = Wait()
 
     def from_client(self, data: bytes) -> None:
+        if self._plane.is_stale and self.token is not None:
+            end_if_revoked(self, self._plane)
         if not self.ended.is_done and not self._upstream.is_closed:
             self._client.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
             self._upstream.transport.write(data)
 
     def from_upstream(self, data: bytes) -> None:
+        if self._plane.is_stale and self.token is not None:
+            end_if_revoked(self, self._plane)
         if not self.ended.is_done and not self._client.transport.is_closing():
             self._client.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
             if self._frames is not None:
@@ -77,11 +82,14 @@ class Tunnel:
             self.end()
 
     def end(self) -> None:
-        """Close both sides, what was written to the client still gets out if it reads; once."""
+        """Close both sides; once. What was written still gets out where it is read, to a backend only if the session holds."""
         if not self.ended.is_done:
             self._client.deadline = self._plane.tick_time + self._plane.timeouts.write
             self._client.transport.close()
-            self._upstream.close()
+            if self.cause is None:
+                self._upstream.close_gently()
+            else:
+                self._upstream.close()
             self.ended.set(None)
 
     def _half_close(self, other: "asyncio.Transport") -> bool:

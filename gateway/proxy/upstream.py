@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.errors import ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
+from gateway.proxy.live import end_if_revoked
 from gateway.proxy.steps import Wait
 from gateway.wire.answer import AnswerHead, AnswerReader
 from gateway.wire.framing import LAST_CHUNK, CloseDecoder, Decoder, chunk
@@ -176,9 +177,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close at once; whatever was buffered is dropped."""
+        if self.phase is _IDLE:
+            self._pool.retire(self)
         self.deadline = 0.0
         self.phase = _CLOSED
         self.transport.abort()
+
+    def close_gently(self) -> None:
+        """Close when what was written is out, or the upstream does not read it in time. For a tunnel: its end is no answer."""
+        if self.phase is not _CLOSED:
+            self.deadline = self._plane.tick_time + self._pool.config.read_timeout
+            self.phase = _CLOSED
+            self.transport.close()
 
     # What asyncio tells it.
 
@@ -193,6 +203,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._read_head()
         elif phase is _BODY:
             self.deadline = self._plane.tick_time + self._pool.config.read_timeout
+            if self.client is not None and self.client.live is not None and self._plane.is_stale:
+                end_if_revoked(self.client.live, self._plane)
             self._relay(data)
         elif phase is _TUNNEL:
             assert self.tunnel is not None
@@ -204,6 +216,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self.phase is _TUNNEL:
             assert self.tunnel is not None
             return self.tunnel.upstream_eof()
+        if self.phase is _IDLE:
+            self._pool.retire(self)
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -234,7 +248,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """Called by the sweeper."""
         self.deadline = 0.0
-        if self.phase is _IDLE:
+        if self.phase in (_IDLE, _CLOSED):
             self.close()
         else:
             self._fail(UpstreamTimeout("the upstream did not answer in time"))

@@ -38,6 +38,7 @@ from gateway.store.client import command, connect
 LONGEST_SOCKET_PATH: Final = 107
 _START_DEADLINE_S: Final = 30.0
 _LOCK_DEADLINE_S: Final = 5.0
+_END_WITHIN_S: Final = 5.0
 _PAUSE_S: Final = 0.02
 _PR_SET_PDEATHSIG: Final = 1
 _FIRST_START: Final = "first start\n"
@@ -84,19 +85,21 @@ class EmbeddedServer:
 
         Raises `ConfigurationError` (no binary, a folder that cannot be used, another gateway in it) and `StoreUnavailable`.
         """
-        if self.process_id is None:
-            binary = find_server()
-            self._prepare_directory()
-            if self._lock is None:
-                await self._take_lock()
-                self._note_first_start()
-            self._socket = self._choose_socket()
-            self._socket.unlink(missing_ok=True)
-            self._process = self._launch(binary)
+        is_again = self._socket is not None
         try:
+            if self.process_id is None:
+                binary = find_server()
+                self._prepare_directory()
+                if self._lock is None:
+                    await self._take_lock()
+                    self._note_first_start()
+                self._socket = self._choose_socket()
+                self._socket.unlink(missing_ok=True)
+                self._process = self._launch(binary)
             await self._wait_until_it_answers()
         except BaseException:
-            await self.stop()
+            # Whoever was told the socket's path goes on looking there, so folder and lock stay for the next attempt.
+            await (self._end() if is_again else self.stop())
             raise
         return self.url
 
@@ -109,22 +112,26 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """End the server and give the folder free."""
-        if self._process is not None:
-            self._end_process(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(self.wait(), 5.0)
-            except TimeoutError:
-                self._end_process(signal.SIGKILL)
-                await self.wait()
-            self._process = None
+        await self._end()
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
+            self._socket = None
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
             self._private = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    async def _end(self) -> None:
+        if self._process is not None:
+            self._end_process(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self.wait(), _END_WITHIN_S)
+            except TimeoutError:
+                self._end_process(signal.SIGKILL)
+                await self.wait()
+            self._process = None
 
     def _prepare_directory(self) -> None:
         try:

@@ -57,6 +57,8 @@ class RequestHead:
     request_id: bytes | None = None
     traceparent: bytes | None = None
     via: bytes | None = None
+    sent: tuple[object, bytes] | None = None  # for whom, and what `exchange.head_lines` made of it
+    is_for_a_person: bool | None = None  # not looked at yet; see `respond.wants_page`
 
     def __init__(self, method: bytes, path: bytes, query: bytes, minor: int, fields: list[tuple[bytes, bytes]]) -> None:
         self.method = method
@@ -71,6 +73,7 @@ class RequestHead:
         """The same head for another address. It shares the fields, which nobody changes once they are judged."""
         other = object.__new__(RequestHead)
         other.__dict__.update(self.__dict__)
+        other.sent = None
         other.path = path
         other.query = query
         return other
@@ -92,7 +95,7 @@ class HeadReader:
     is not kept: it would stay, three times over, for as long as the connection idles.
     """
 
-    __slots__ = ("_fields", "_last", "_last_block", "_limit_fields", "_limit_uri", "_parser", "_roles")
+    __slots__ = ("_fields", "_last", "_last_block", "_last_raw", "_limit_fields", "_limit_uri", "_parser", "_roles")
 
     def __init__(self, roles: RoleMemory, limit_fields: int, limit_uri_bytes: int) -> None:
         self._roles = roles
@@ -102,16 +105,22 @@ class HeadReader:
         self._parser: httptools.HttpRequestParser | None = None
         self._last: RequestHead | None = None
         self._last_block = b""
+        self._last_raw = b""
 
     def rest(self) -> None:
         """The connection idles: what only makes the next request faster is given back (5 KiB of 8)."""
         self._parser = None
         self._last = None
         self._last_block = b""
+        self._last_raw = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
         self._fields.append((name, value))
+
+    def repeated(self, buffer: bytes) -> RequestHead | None:
+        """The head of the last request when `buffer` is that very request again, and nothing else."""
+        return self._last if buffer == self._last_raw else None
 
     def read(self, raw: bytes) -> RequestHead:
         """One head, from the first byte of the request line to the empty line. Raises BadRequest or TooLarge."""
@@ -121,7 +130,9 @@ class HeadReader:
         block = raw[end:]
         last = self._last
         if block == self._last_block and last is not None and last.method == method and last.minor == minor:
-            return last.at(path, query)
+            self._last_raw = raw
+            self._last = last.at(path, query)
+            return self._last
         fields: list[tuple[bytes, bytes]] = []
         self._fields = fields
         self._parse(raw)
@@ -131,9 +142,9 @@ class HeadReader:
         head = RequestHead(method, path, query, minor, fields)
         self._judge(head)
         if len(block) <= LONGEST_KEPT_BLOCK:
-            self._last, self._last_block = head, block
+            self._last, self._last_block, self._last_raw = head, block, raw
         else:
-            self._last, self._last_block = None, b""
+            self._last, self._last_block, self._last_raw = None, b"", b""
         return head
 
     def _request_line(self, line: bytes) -> tuple[bytes, bytes, int]:

@@ -21,11 +21,11 @@ def new_request_id() -> bytes:
 
 
 def trace_lines(head: RequestHead, request_id: bytes) -> bytes:
-    """X-Request-Id and traceparent (W3C Trace Context): the client's when well formed, else ours, unsampled."""
+    """The end of a request head: X-Request-Id and traceparent (W3C Trace Context), the client's when well formed, else ours."""
     if head.traceparent is not None:
-        return b"X-Request-Id: %b\r\ntraceparent: %b\r\n" % (request_id, head.traceparent)
+        return b"X-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (request_id, head.traceparent)
     trace = request_id if head.request_id is None else new_request_id()
-    return b"X-Request-Id: %b\r\ntraceparent: 00-%b-%016x-00\r\n" % (request_id, trace, getrandbits(64) or 1)
+    return b"X-Request-Id: %b\r\ntraceparent: 00-%b-%016x-00\r\n\r\n" % (request_id, trace, getrandbits(64) or 1)
 
 
 def forwarded_lines(head: RequestHead, peer: bytes, scheme: bytes, *, is_trusted: bool) -> bytes:
@@ -44,7 +44,7 @@ def forwarded_lines(head: RequestHead, peer: bytes, scheme: bytes, *, is_trusted
 
 
 def to_upstream(head: RequestHead, authority: bytes, added: tuple[bytes, ...]) -> bytes:
-    """The request head for the backend. `added` are blocks of lines that end in CRLF."""
+    """The request head for the backend up to its last lines (`trace_lines`). `added` are blocks of lines that end in CRLF."""
     parts = [head.method, b" ", head.path, head.query, b" HTTP/1.1\r\nHost: ", head.host or authority, b"\r\n"]
     if head.lines:
         parts.append(b"\r\n".join(head.lines))
@@ -56,7 +56,6 @@ def to_upstream(head: RequestHead, authority: bytes, added: tuple[bytes, ...]) -
     elif head.upgrade is not None:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
     parts.extend(added)
-    parts.append(b"\r\n")
     return b"".join(parts)
 
 

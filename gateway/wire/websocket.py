@@ -39,8 +39,14 @@ def refuse_wrong_handshake(head: RequestHead, answer: AnswerHead) -> None:
     if answer.field(b"sec-websocket-accept") != accept(head.websocket_key or b""):
         raise UpstreamBroken("the upstream's Sec-WebSocket-Accept is wrong")
     for name in (b"sec-websocket-protocol", b"sec-websocket-extensions"):
-        if answer.field(name) is not None and head.field(name) is None:
+        if not _listed(answer.fields, name) <= _listed(head.fields, name):
             raise UpstreamBroken("the upstream chose what the client did not offer")
+
+
+def _listed(fields: list[tuple[bytes, bytes]], name: bytes) -> set[bytes]:
+    """The members of a list field, in one field or several, without their parameters."""
+    values = b",".join(value for candidate, value in fields if candidate.lower() == name)
+    return {member.partition(b";")[0].strip(b" \t") for member in values.split(b",")} - {b""}
 
 
 def close_frame(code: int, reason: bytes) -> bytes:

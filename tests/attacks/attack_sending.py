@@ -13,7 +13,7 @@ from data_plane import DataPlane
 
 CANARY = b"GET /public/canary HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"
 FRONT = b"GET /public/front HTTP/1.1\r\nHost: shop.example\r\n\r\n"
-PATIENCE_S = 1.0
+PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

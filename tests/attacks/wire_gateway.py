@@ -128,6 +128,29 @@ class Wire:
         raw = token if isinstance(token, bytes) else token.encode()
         return self.get(path, b"Authorization: Bearer " + raw)
 
+    def open_tunnel(self, token: str) -> socket.socket:
+        """A connection that was upgraded to bytes of no protocol we know."""
+        client = socket.create_connection(("127.0.0.1", self.gateway.port), PATIENCE_S)
+        lines = f"Authorization: Bearer {token}\r\nUpgrade: stream\r\nConnection: upgrade\r\n\r\n"
+        client.sendall(b"GET /tunnel HTTP/1.1\r\nHost: shop.example\r\n" + lines.encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        return client
+
+    def rest_of(self, client: socket.socket) -> bytes:
+        """Everything that still comes until the gateway closes."""
+        client.settimeout(PATIENCE_S)
+        data = b""
+        with client:
+            try:
+                while more := client.recv(1 << 16):
+                    data += more
+            except ConnectionResetError:
+                pass
+        return data
+
     def reached(self, mark: str) -> list[Received]:
         """The requests with this text in their target that the backend got."""
         return [request for request in self.arrived if mark.encode() in request.target]

@@ -75,8 +75,7 @@ def test_every_line_of_the_page_does_what_it_promises():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_leaves_nothing_behind(number: int):
     demo = start()
-    page = "\n".join(read_page(demo))
-    folder = Path(re.findall(r"(/\S+/gateway-demo-\w+)/gateway\.log", page)[0])
+    folder = folder_of(read_page(demo))
     assert folder.stat().st_mode & 0o777 == 0o700
     family = descendants(demo.pid)
     assert len(family) == 5  # the application, the supervisor, two workers, the store
@@ -88,7 +87,7 @@ def test_the_demo_leaves_nothing_behind(number: int):
 
 def test_a_killed_demo_takes_its_processes_with_it():
     demo = start()
-    read_page(demo)
+    folder = folder_of(read_page(demo))
     family = descendants(demo.pid)
     demo.kill()
     demo.communicate()
@@ -96,6 +95,11 @@ def test_a_killed_demo_takes_its_processes_with_it():
     while left := [pid for pid in family if is_running(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
+    shutil.rmtree(folder)  # a killed process cannot tidy up
+
+
+def folder_of(page: list[str]) -> Path:
+    return Path(re.findall(r"(/\S+/gateway-demo-\w+)/gateway\.log", "\n".join(page))[0])
 
 
 def steps_of(page: list[str]) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ def write(log: AccessLog, **changes: object) -> None:
     fields: dict[str, object] = {
         "now": NOON, "route": "app", "method": b"GET", "path": b"/orders", "status": 200, "decision": ALLOW,
         "reason": None, "user": "alice", "session": "s-1", "client": "192.0.2.7", "duration_s": 0.0012345,
-        "upstream_s": 0.001, "request_id": "r-1", "upstream": "shop",
+        "upstream_s": 0.001, "request_id": b"r-1", "upstream": "shop",
     }  # fmt: skip
     log.write(**(fields | changes))  # type: ignore[arg-type]
 

@@ -449,6 +449,18 @@ def test_a_repeated_block_of_fields_with_another_address_keeps_the_first_head_as
     assert (second.path, second.query) == (b"/b", b"")
 
 
+def test_of_a_long_head_nothing_is_kept_while_the_connection_idles() -> None:
+    one = reader()
+    one.read(head(GET, "Host: a"))
+    assert one._last is not None
+    one.read(head(GET, "Host: a", "X: " + "y" * LONGEST_KEPT_BLOCK))
+    assert (one._last, one._last_block) == (None, b"")
+    one.read(head(GET, "Host: a"))
+    one.rest()
+    assert (one._last, one._last_block) == (None, b"")
+    assert one.read(head(GET, "Host: b")).host == b"b"
+
+
 @pytest.mark.parametrize(
     "beginning",
     [

@@ -1,0 +1,225 @@
+"""What an attacker hopes for: a moment in which the gateway does not know what is revoked. The store is frozen, killed,
+emptied and rolled back, workers are stopped and killed in the middle of a revocation; all on a running program with two workers.
+
+Asked each time: does anything revoked pass, does the receipt claim more than is true, do the routes keep to their own
+`on_outage`, and is everything well again within two seconds of the store answering.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from live.running_gateway import ISSUER, complete, eventually
+from store_process import StoreProcess
+from wire_gateway import Wire, at_once, wire, within
+
+pytestmark = pytest.mark.xdist_group("live2")
+
+UNAVAILABLE = "503 store-unavailable"
+RECOVERY_S = 2.0
+ROUTES_ASKED = ("/who", "/stale/who", "/open/who", "/optional/who", "/public/who")
+
+
+@pytest.fixture
+def store_process() -> Iterator[StoreProcess]:
+    process = StoreProcess().start()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def outage(store_process: StoreProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """A gateway on an external store that was declared. A replica is trusted for half a second."""
+    settings: dict[str, Any] = {"store": {"url": store_process.url, "max_staleness": "500ms"}}
+    with wire(tmp_path_factory.mktemp("outage"), is_awaited=False, **settings) as running:
+        assert running.gateway.command("store init").returncode == 0
+        eventually(running.gateway.is_ready)
+        yield running
+        store_process.thaw()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """A gateway whose workers a test stops and kills. Its own store; a replica is trusted for the usual two seconds."""
+    with wire(tmp_path_factory.mktemp("stopped")) as running:
+        yield running
+
+
+def told(running: Wire, token: str) -> dict[str, set[str]]:
+    return {path: running.everywhere(token, path, times=12) for path in ROUTES_ASKED}
+
+
+WHEN_UNKNOWN = {
+    "/who": {UNAVAILABLE},
+    "/stale/who": {"200"},
+    "/open/who": {"200"},
+    "/optional/who": {UNAVAILABLE},
+    "/public/who": {"200"},
+}
+WHEN_REVOKED = dict.fromkeys(ROUTES_ASKED, {"401 revoked-session"}) | {"/public/who": {"200"}}
+
+
+def test_R02_R03_R04_R13_no_outage_lets_a_revoked_token_in_and_each_ends_by_itself(outage: Wire, store_process: StoreProcess):
+    gateway = outage.gateway
+    good, revoked = gateway.token(sub="good"), gateway.token(sid="revoked")
+    gateway.revoke(session="revoked")
+    for end, recover in ((store_process.freeze, store_process.thaw), (store_process.kill, store_process.start)):
+        end()
+        eventually(lambda: outage.everywhere(good) == {UNAVAILABLE})
+        assert told(outage, good) == WHEN_UNKNOWN
+        assert told(outage, revoked) == WHEN_REVOKED
+        assert outage.show(gateway.token(), "/once/pay").told == UNAVAILABLE
+        answer = outage.show(good)
+        assert b"\r\nretry-after: " in answer.head.lower() and b"set-cookie" not in answer.head.lower()
+        eventually(lambda: not gateway.is_ready())
+        refused = gateway.call("POST", "/v1/revocations", json={"user": "unknown-result"})
+        assert (refused.status_code, refused.json()["reason"]) == (503, "store-unavailable")
+        assert "The result is unknown" in refused.json()["detail"]
+        recover()
+        within(RECOVERY_S, lambda: outage.everywhere(good, times=8) == {"200"})
+        assert told(outage, revoked) == WHEN_REVOKED
+        eventually(gateway.is_ready)
+    gateway.revoke(user="after")
+
+
+def test_R09_R13_L2_a_store_that_forgot_is_lost_and_nothing_passes_on_its_word(outage: Wire, store_process: StoreProcess):
+    gateway = outage.gateway
+    good, revoked = gateway.token(sub="good"), gateway.token(sid="revoked")
+    older = store_process.keep_copy()
+    gateway.revoke(session="revoked")
+    newer = store_process.keep_copy()
+    store_process.roll_back(older)
+    eventually(lambda: outage.everywhere(good) == {UNAVAILABLE})
+    assert told(outage, good) == WHEN_UNKNOWN
+    assert told(outage, revoked) == WHEN_REVOKED
+    eventually(lambda: not gateway.is_ready())
+    assert {line["process"] for line in gateway.messages() if "-> lost: the log is broken" in line["message"]} == BOTH
+    store_process.roll_back(newer)  # the store we knew
+    within(RECOVERY_S, lambda: outage.everywhere(good, times=8) == {"200"})
+    assert told(outage, revoked) == WHEN_REVOKED
+    store_process.flush()
+    eventually(lambda: outage.everywhere(good) == {UNAVAILABLE})
+    assert told(outage, revoked) == WHEN_REVOKED
+    refused = gateway.call("POST", "/v1/revocations", json={"user": "lost"})
+    assert refused.status_code == 503 and "Nothing was recorded" in refused.json()["detail"]
+    eventually(lambda: not gateway.is_ready())
+
+
+@pytest.mark.xfail(strict=True, reason="a new worker believes a store that was rolled back: facts are not merged back [L5]")
+def test_L5_a_worker_that_starts_on_a_rolled_back_store_does_not_let_in_what_the_others_know(
+    outage: Wire, store_process: StoreProcess
+):
+    gateway = outage.gateway
+    revoked = gateway.token(sid="revoked")
+    older = store_process.keep_copy()
+    gateway.revoke(session="revoked")
+    store_process.roll_back(older)
+    eventually(lambda: not gateway.is_ready())
+    killed = gateway.workers()[0]
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: gateway.status()["workers"][0]["replica"] in ("live", "lost") and gateway.workers()[0] != killed)
+    assert outage.everywhere(revoked, times=40) == {"401 revoked-session"}
+
+
+BOTH = {"worker 0", "worker 1"}
+
+
+def revoking(running: Wire, threads: ThreadPoolExecutor, **subject: str) -> "Future[httpx.Response]":
+    return threads.submit(running.gateway.call, "POST", "/v1/revocations", json=subject)
+
+
+def test_W2_W3_a_stopped_worker_is_fenced_and_not_before_it_has_stopped_itself(stopped: Wire):
+    gateway = stopped.gateway
+    token = gateway.token(sid="fenced")
+    assert stopped.everywhere(token) == {"200"}
+    halted, other = gateway.workers()
+    os.kill(halted, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        receipt = gateway.call("POST", "/v1/revocations", json={"session": "fenced"}).json()
+        took_s = time.monotonic() - started
+    finally:
+        os.kill(halted, signal.SIGCONT)
+    assert (receipt["enforced_by"], receipt["fenced"], receipt["workers"], receipt["complete"]) == (1, 1, 2, True)
+    assert took_s > 2.5  # 1.25 × max_staleness
+    assert receipt["not_fenced_routes"] == ["stale", "open"]
+    assert UNAVAILABLE not in (refused := stopped.everywhere(token)) and "200" not in refused
+    eventually(lambda: stopped.everywhere(gateway.token()) == {"200"})
+    assert gateway.workers() == [halted, other]
+    assert stopped.everywhere(token, "/stale/who") == {"401 revoked-session"}
+
+
+def test_W2_a_worker_killed_during_a_revocation_is_counted_as_stopped_and_its_successor_knows(stopped: Wire):
+    gateway = stopped.gateway
+    token = gateway.token(sid="killed")
+    eventually(lambda: all(worker["ready"] for worker in gateway.status()["workers"]))
+    killed, spared = gateway.workers()
+    os.kill(killed, signal.SIGSTOP)  # it cannot answer, so the revocation waits for it
+    with ThreadPoolExecutor() as threads:
+        waiting = revoking(stopped, threads, session="killed")
+        eventually(lambda: stopped.show(token).status != 200 or gateway.status()["store"]["head"])
+        os.kill(killed, signal.SIGKILL)
+        receipt = waiting.result().json()
+    assert (receipt["enforced_by"], receipt["fenced"], receipt["workers"], receipt["complete"]) == (1, 1, 2, True)
+    assert stopped.everywhere(token) == {"401 revoked-session"}
+    eventually(lambda: gateway.workers()[0] not in (killed, None) and gateway.status()["workers"][0]["ready"])
+    assert stopped.everywhere(token) == {"401 revoked-session"}
+    assert gateway.workers()[1] == spared
+
+
+def test_A02_a_hundred_revocations_at_once_are_a_hundred_complete_receipts(stopped: Wire):
+    gateway = stopped.gateway
+    eventually(lambda: all(worker["ready"] for worker in gateway.status()["workers"]))
+    answers = at_once(100, lambda number: gateway.call("POST", "/v1/revocations", json={"session": f"at-once-{number}"}))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({complete(answer.json())["id"] for answer in answers}) == 100
+    assert {stopped.show(gateway.token(sid=f"at-once-{number}")).told for number in range(100)} == {"401 revoked-session"}
+
+
+def test_A02_the_same_revocation_and_its_undoing_at_once_end_in_one_of_the_two_everywhere(stopped: Wire):
+    gateway, token = stopped.gateway, stopped.gateway.token(jti="contested")
+    receipts = [gateway.revoke(token_id="contested", issuer=ISSUER) for _ in range(4)]
+    undone = at_once(8, lambda number: gateway.call("DELETE", f"/v1/revocations/{receipts[number // 2]['id']}"))
+    assert {answer.status_code for answer in undone} == {200}  # undoing is repeated safely
+    assert stopped.everywhere(token) == {"200"}
+    assert gateway.call("DELETE", f"/v1/revocations/{'0' * 31}1").status_code == 404
+
+
+def test_W2_W4_nothing_flows_in_a_live_connection_of_a_worker_that_was_fenced(stopped: Wire):
+    """The worker is stopped; the receipt calls it fenced; when it goes on, what came meanwhile must not be passed on first."""
+    gateway, backend = stopped.gateway, stopped.background
+    writers: list[asyncio.StreamWriter] = []
+    usual = backend.backend.answer
+
+    async def upgrade(request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if not request.values("upgrade"):
+            return await usual(request, reader, writer)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: stream\r\nConnection: upgrade\r\n\r\n")
+        writers.append(writer)
+        await reader.read(1)
+        return False
+
+    async def speak() -> None:
+        for writer in writers:
+            if not writer.is_closing():
+                writer.write(b"after the receipt")
+
+    backend.backend.answer = upgrade
+    clients = [stopped.open_tunnel(gateway.token(sid="tunnelled")) for _ in range(16)]
+    halted = gateway.workers()[0]
+    os.kill(halted, signal.SIGSTOP)
+    try:
+        receipt = gateway.call("POST", "/v1/revocations", json={"session": "tunnelled"}).json()
+        assert (receipt["fenced"], receipt["complete"]) == (1, True)
+        backend.run(speak())
+    finally:
+        os.kill(halted, signal.SIGCONT)
+        backend.backend.answer = usual
+    assert Counter(stopped.rest_of(client) for client in clients) == {b"": 16}
