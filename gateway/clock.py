@@ -13,6 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+LARGEST_STORE_OFFSET_S: Final = 1.0
+"""Beyond it our wall clock and the store's cannot both be right, and a worker is not ready [T6]."""
+
 _BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

@@ -134,6 +134,8 @@ def _refuse(found: Explanation, reason: Reason, detail: str) -> None:
 def _backend_lines(loaded: Loaded, head: RequestHead, route: Route, token: Verified | None, address: str) -> list[str]:
     trusted = TrustedProxies(map(str, loaded.config.trusted_proxies))
     peer, is_trusted = trusted.judge(address)
+    if is_trusted and head.forwarded_for is not None:
+        _, head.forwarded_for = trusted.believe(peer, head.forwarded_for)
     scheme = b"https" if loaded.config.tls else b"http"
     raw = head_lines(head, route, token, peer.encode(), scheme, b"localhost", b"<request id>", is_trusted=is_trusted)
     return raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\r\n")

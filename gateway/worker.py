@@ -190,10 +190,8 @@ class Worker:
         def adopt(keys: KeySet) -> None:
             self._known.issuers[name].adopt(keys)
             self._known.tokens.clear()
-            thumbprints = {key.thumbprint for key in keys.keys.values()}
             for live in plane.live:
-                if live.token.issuer == name and live.token.thumbprint not in thumbprints:
-                    live.cut("key")
+                end_if_revoked(live, plane)
             self._metrics.keys(name, len(keys.keys), self._clock.wall())
 
         return adopt

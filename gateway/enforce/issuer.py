@@ -10,6 +10,7 @@ from gateway.tokens.jwk import KeySet, refuse_mixed_algorithms, refuse_secrets_f
 
 if TYPE_CHECKING:
     from gateway.config.schema import IssuerConfig
+    from gateway.enforce.verified import Verified
 
 
 class Issuer:
@@ -102,6 +103,12 @@ class Issuer:
         """Put `keys` in force. Nothing verified before counts as verified any more."""
         self.keys = keys
         self.generation += 1
+
+    def has_withdrawn(self, token: "Verified") -> bool:
+        """Whether the key that signed a token verified before is in force no more."""
+        if token.generation == self.generation:
+            return False
+        return self.keys is None or all(key.thumbprint != token.thumbprint for key in self.keys.keys.values())
 
 
 def media_type(name: str) -> str:

@@ -201,8 +201,7 @@ class ClientConnection(asyncio.Protocol):
     def client_address(self, head: RequestHead) -> str:
         """Who the client is, behind trusted proxies or not. Of the way here only the believed part stays in `head`."""
         if self.is_trusted and head.forwarded_for is not None:
-            address, *proxies = self._plane.trusted.chain(self.peer, head.forwarded_for)
-            head.forwarded_for = ", ".join([address, *proxies[:-1]]).encode() if proxies else None
+            address, head.forwarded_for = self._plane.trusted.believe(self.peer, head.forwarded_for)
             return address
         return self.peer
 

@@ -13,6 +13,7 @@ from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.errors import GatewayError
 from gateway.reasons import Reason
+from gateway.revocation.entry import Kind
 from gateway.routes.route import Route
 
 if TYPE_CHECKING:
@@ -107,7 +108,12 @@ class Upload(Stream):
 
 
 def cause_to_end(token: Verified, route: Route, plane: "Plane") -> str | None:
-    """Judge a live exchange anew: the label of `gateway_connections_cut_total`, or None when it may go on."""
+    """Judge a live exchange anew: the label of `gateway_connections_cut_total`, or None when it may go on.
+
+    A key that was withdrawn is asked about here only: for a new request its tokens are verified anew.
+    """
+    if plane.known.issuers[token.issuer].has_withdrawn(token):
+        return Kind.KEY.value
     verdict = judge(token, route, plane.known, plane.clock.wall(), plane.clock.boot(), is_claimed=True)
     if type(verdict) is not Deny:
         return None

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from gateway.clock import Clock
+from gateway.clock import LARGEST_STORE_OFFSET_S, Clock
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.revocation.continuity import Finding, Position, Reply, judge, read_reply
 from gateway.revocation.entry import Entry, Kind
@@ -48,7 +48,6 @@ from gateway.store.scripts import run_script
 _log = logging.getLogger(__name__)
 
 ENTRIES_PER_POLL: Final = 500
-LARGEST_OFFSET_S: Final = 1.0
 ENTRIES_KEPT_S: Final = 3600
 _FIRST_PAUSE_S: Final = 0.02
 _POISON_SLACK_S: Final = 1.0
@@ -128,12 +127,7 @@ class Follower:
     @property
     def is_clock_right(self) -> bool:
         """Whether our wall clock and the store's agree well enough to judge tokens [T6]."""
-        return abs(self._clock.store_offset_s) <= LARGEST_OFFSET_S
-
-    @property
-    def lag_s(self) -> float:
-        """How old the newest proof is; infinite before the first."""
-        return self._clock.boot() - self._view.proven_at
+        return abs(self._clock.store_offset_s) <= LARGEST_STORE_OFFSET_S
 
     async def run(self) -> None:
         """Follow until cancelled or `leave()`. Nothing the store does ends it."""

@@ -94,9 +94,9 @@ class RevocationLog:
         revocation = replace(revocation, id=revocation.id or secrets.token_hex(16))
         return await self._append_and_wait(REVOKE, self._arguments(revocation), revocation.id)
 
-    async def undo(self, revocation_id: str, reason: str = "") -> Receipt:
+    async def undo(self, revocation_id: str) -> Receipt:
         """Lift one revocation; what others say about the same key stays. Raises as `revoke` does."""
-        arguments: list[Argument] = [secrets.token_hex(8), _raw_id(revocation_id), _text(reason=reason)]
+        arguments: list[Argument] = [secrets.token_hex(8), _raw_id(revocation_id)]
         return await self._append_and_wait(UNDO, arguments, revocation_id)
 
     async def renew(self, issuer: str, session: str) -> bool:

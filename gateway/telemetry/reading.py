@@ -5,11 +5,9 @@ worker that hangs cannot go on calling itself fresh: its proof ages in the reade
 """
 
 from dataclasses import dataclass
-from typing import Final
 
+from gateway.clock import LARGEST_STORE_OFFSET_S
 from gateway.telemetry.metrics import STATES, Layout
-
-LONGEST_CLOCK_OFFSET_S: Final = 1.0  # [T6]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class WorkerReading:
     @property
     def is_ready(self) -> bool:
         """It accepts connections and would refuse what is revoked."""
-        return self.is_listening and self.state == "live" and abs(self.clock_offset_s) <= LONGEST_CLOCK_OFFSET_S
+        return self.is_listening and self.state == "live" and abs(self.clock_offset_s) <= LARGEST_STORE_OFFSET_S
 
 
 @dataclass(frozen=True, slots=True)

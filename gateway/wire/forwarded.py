@@ -41,6 +41,11 @@ class TrustedProxies:
         """The address of the client behind trusted proxies."""
         return self.chain(peer, forwarded_for)[0]
 
+    def believe(self, peer: str, forwarded_for: bytes) -> tuple[str, bytes | None]:
+        """The client's address, and what of the way here stands in front of the peer; None when nothing of it is believed."""
+        address, *proxies = self.chain(peer, forwarded_for)
+        return address, ", ".join([address, *proxies[:-1]]).encode() if proxies else None
+
     def chain(self, peer: str, forwarded_for: bytes | None) -> list[str]:
         """The believed part of the way here, in canonical form: the client first, the peer last.
 

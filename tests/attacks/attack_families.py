@@ -70,13 +70,68 @@ def both_framings() -> Iterator[Case]:
 
 
 def coding_values() -> Iterator[Case]:
-    values = (
-        "chunk chunke xchunked chunkedx chunked;a=b chunked;q=1 'chunked' (chunked) <chunked> chunked/1 Chunked,Chunked chunked,foo "
-        "foo,chunked chunked,, ,,chunked , x identity,chunked,identity gzip deflate compress br zstd x-gzip 0 1 true none null "
-        "\\chunked chunked\\ [chunked] {chunked} chunked: :chunked chunked= =chunked chunked. chunked_ CHUNKED, c%68unked "
-        "%63hunked &#99;hunked \"chunked chunked\" chun;ked chun,ked trailers identity identity,identity"
-    ).split()
-    values += ["chun ked", "chunked foo", "foo chunked", "chunked\tfoo", "c h u n k e d", "chunked , ", "identity , chunked", "\t,\tchunked"]
+    values = [
+        "chunk",
+        "chunke",
+        "xchunked",
+        "chunkedx",
+        "chunked;a=b",
+        "chunked;q=1",
+        "'chunked'",
+        "(chunked)",
+        "<chunked>",
+        "chunked/1",
+        "Chunked,Chunked",
+        "chunked,foo",
+        "foo,chunked",
+        "chunked,,",
+        ",,chunked",
+        ",",
+        "x",
+        "identity,chunked,identity",
+        "gzip",
+        "deflate",
+        "compress",
+        "br",
+        "zstd",
+        "x-gzip",
+        "0",
+        "1",
+        "true",
+        "none",
+        "null",
+        "\\chunked",
+        "chunked\\",
+        "[chunked]",
+        "{chunked}",
+        "chunked:",
+        ":chunked",
+        "chunked=",
+        "=chunked",
+        "chunked.",
+        "chunked_",
+        "CHUNKED,",
+        "c%68unked",
+        "%63hunked",
+        "&#99;hunked",
+        '"chunked',
+        'chunked"',
+        "chun;ked",
+        "chun,ked",
+        "trailers",
+        "identity",
+        "identity,identity",
+    ]
+    values += [
+        "chun ked",
+        "chunked foo",
+        "foo chunked",
+        "chunked\tfoo",
+        "c h u n k e d",
+        "chunked , ",
+        "identity , chunked",
+        "\t,\tchunked",
+    ]
     for value in values:
         yield Case("F05", f"value {value!r}", chunked_as(value.encode()))
 
@@ -86,7 +141,17 @@ def chunked_as(value: bytes) -> bytes:
 
 
 def coding_beside_length() -> Iterator[Case]:
-    values = [b"xchunked", b"chunked\x00", b"\x0bchunked", b"\x0cchunked", b"identity", b"chunked, identity", b"", b" ,chunked", b"Chunked"]
+    values = [
+        b"xchunked",
+        b"chunked\x00",
+        b"\x0bchunked",
+        b"\x0cchunked",
+        b"identity",
+        b"chunked, identity",
+        b"",
+        b" ,chunked",
+        b"Chunked",
+    ]
     for value in values:
         for length in (b"4", b"0"):
             for order in (0, 1):
@@ -124,17 +189,35 @@ def bytes_around_a_coding() -> Iterator[Case]:
 
 
 def names() -> Iterator[Case]:
-    for name in (b"Transfer-Encoding", b"Content-Length", b"Host", b"Connection", b"Authorization", b"Cookie", b"Expect", b"Upgrade"):
+    for name in (
+        b"Transfer-Encoding",
+        b"Content-Length",
+        b"Host",
+        b"Connection",
+        b"Authorization",
+        b"Cookie",
+        b"Expect",
+        b"Upgrade",
+    ):
         first, dash, second = name.partition(b"-")
         aliases = [name + b"_", b"_" + name, name + b".", name + b"~", name + b"--"]
         if dash:
-            aliases += [first + mark + second for mark in (b"_", b".", b"--", b"__", b"~", b"-_", b"!", b"+", b"|", b"%", b"^", b"`", b"'")]
+            aliases += [
+                first + mark + second
+                for mark in (b"_", b".", b"--", b"__", b"~", b"-_", b"!", b"+", b"|", b"%", b"^", b"`", b"'")
+            ]
         for alias in aliases:
             yield Case("F07", f"alias {alias!r}", get(alias + b": chunked"))
         if dash:
             for byte in (*ODD_BYTES, b" ", b"\t", b"\\", b"/", b"(", b'"', b"@", b";", b",", b"{", b"=", b"?"):
                 yield Case("F07", f"{byte!r} for the dash of {name!r}", get(first + byte + second + b": chunked"))
-    for unknown in (b"Transfer-%45ncoding", b"TransferEncoding", b"X-Transfer-Encoding", b"Transfer-Encodings", b"Transfer-Enc0ding"):
+    for unknown in (
+        b"Transfer-%45ncoding",
+        b"TransferEncoding",
+        b"X-Transfer-Encoding",
+        b"Transfer-Encodings",
+        b"Transfer-Enc0ding",
+    ):
         yield Case("F07", f"unknown {unknown!r}", get(unknown + b": chunked"), 0)
 
 
@@ -142,7 +225,11 @@ def blanks() -> Iterator[Case]:
     for field in (b"Content-Length", b"Transfer-Encoding", b"Host", b"Connection", b"X-User", b"X-A"):
         for blank in (b" ", b"\t", b"  ", b" \t"):
             yield Case("F08", f"{blank!r} before the colon of {field!r}", get(field + blank + b": 0"))
-            yield Case("F08", f"{blank!r} before {field!r} as the first", b"GET /public/ HTTP/1.1\r\n" + blank + field + b": 0\r\n" + HOST + b"\r\n")
+            yield Case(
+                "F08",
+                f"{blank!r} before {field!r} as the first",
+                b"GET /public/ HTTP/1.1\r\n" + blank + field + b": 0\r\n" + HOST + b"\r\n",
+            )
             yield Case("F09", f"fold with {blank!r} in {field!r}", get(field + b": 0\r\n" + blank + b"1"))
             yield Case("F09", f"fold with {blank!r} before a value of {field!r}", get(field + b":\r\n" + blank + b"0"))
     for blank in (b" ", b"\t"):
@@ -154,7 +241,14 @@ def blanks() -> Iterator[Case]:
 def line_ends() -> Iterator[Case]:
     good = get(b"X-A: b", b"X-B: c")
     lines = good.split(b"\r\n")
-    for end, case in ((b"\n", "F10"), (b"\r", "F11"), (b"\n\r", "F10"), (b"\r\r\n", "F11"), (b"\r\n\n", "F10"), (b"\r\x0b\n", "F11")):
+    for end, case in (
+        (b"\n", "F10"),
+        (b"\r", "F11"),
+        (b"\n\r", "F10"),
+        (b"\r\r\n", "F11"),
+        (b"\r\n\n", "F10"),
+        (b"\r\x0b\n", "F11"),
+    ):
         for position in range(len(lines) - 2):
             ends = [b"\r\n"] * (len(lines) - 1)
             ends[position] = end
@@ -182,10 +276,56 @@ def nul() -> Iterator[Case]:
 
 
 def lengths() -> Iterator[Case]:
-    wrong = (
-        "+5 -0 -1 -5 0x5 5.0 5e0 1_0 010 05 00 000000000000000000000000000000 18446744073709551616 18446744073709551621 5, 5,5 5,6 ,5 5;5 "
-        "5x x5 5h \"5\" '5' (5) 5. .5 5/1 NaN Infinity inf 1e1 ٥ ５ 5\\ 5%00 %35 =5 5= 5: five V 0b1 0o7 &#53; 5+0 5* 99999999999999999999999999"
-    ).split()
+    wrong = [
+        "+5",
+        "-0",
+        "-1",
+        "-5",
+        "0x5",
+        "5.0",
+        "5e0",
+        "1_0",
+        "010",
+        "05",
+        "00",
+        "000000000000000000000000000000",
+        "18446744073709551616",
+        "18446744073709551621",
+        "5,",
+        "5,5",
+        "5,6",
+        ",5",
+        "5;5",
+        "5x",
+        "x5",
+        "5h",
+        '"5"',
+        "'5'",
+        "(5)",
+        "5.",
+        ".5",
+        "5/1",
+        "NaN",
+        "Infinity",
+        "inf",
+        "1e1",
+        "٥",
+        "５",
+        "5\\",
+        "5%00",
+        "%35",
+        "=5",
+        "5=",
+        "5:",
+        "five",
+        "V",
+        "0b1",
+        "0o7",
+        "&#53;",
+        "5+0",
+        "5*",
+        "99999999999999999999999999",
+    ]
     for value in [*wrong, "5 5", "0 1", "5\t5", "+ 5", "- 5", "5 ,5"]:
         yield Case("F14", f"value {value!r}", post(b"Content-Length: " + value.encode(), body=b"hello"))
     for byte in ODD_BYTES:
@@ -201,15 +341,60 @@ def lengths() -> Iterator[Case]:
 
 
 def chunk_sizes() -> Iterator[Case]:
-    sizes = (
-        "+5 -5 -0 +0 0x5 0X5 x5 5x 5h 5_0 Z g 5. 5.0 5,0 5:0 #5 $5 %35 \"5\" '5' (5) 5= ٥ ５ ffffffffffffffff 10000000000000000 "
-        "fffffffffffffffff 123456789abcdef01"
-    ).split()
-    for size in [*sizes, " 5", "\t5", "5 ", "5\t", "5 5", "5 \t", "0 ", " 0", "", "\v5", "5\v", "5\f", "\x1c5", "5\x00", "5\x7f", "5\xa0"]:
+    sizes = [
+        "+5",
+        "-5",
+        "-0",
+        "+0",
+        "0x5",
+        "0X5",
+        "x5",
+        "5x",
+        "5h",
+        "5_0",
+        "Z",
+        "g",
+        "5.",
+        "5.0",
+        "5,0",
+        "5:0",
+        "#5",
+        "$5",
+        "%35",
+        '"5"',
+        "'5'",
+        "(5)",
+        "5=",
+        "٥",
+        "５",
+        "ffffffffffffffff",
+        "10000000000000000",
+        "fffffffffffffffff",
+        "123456789abcdef01",
+    ]
+    for size in [
+        *sizes,
+        " 5",
+        "\t5",
+        "5 ",
+        "5\t",
+        "5 5",
+        "5 \t",
+        "0 ",
+        " 0",
+        "",
+        "\v5",
+        "5\v",
+        "5\f",
+        "\x1c5",
+        "5\x00",
+        "5\x7f",
+        "5\xa0",
+    ]:
         yield Case("F16", f"size {size!r}", chunked(size.encode("utf-8") + b"\r\nhello\r\n" + LAST_CHUNK))
     yield Case("F16", "1000 zeros", chunked(b"0" * 1000 + b"\r\n\r\n"), 413)
     yield Case("F16", "16 zeros", chunked(b"0" * 16 + b"\r\n\r\n"))
-    yield Case("F16", "no size at all", chunked(b"hello"  + b"\r\n\r\n"))
+    yield Case("F16", "no size at all", chunked(b"hello" + b"\r\n\r\n"))
     for good in (b"5", b"05", b"0000005", b"5;", b"5 ;x", b"5\t;x=y"):
         yield Case("F16", f"allowed {good!r}", chunked(good + b"\r\nhello\r\n" + LAST_CHUNK), 0)
 
@@ -277,18 +462,43 @@ def versions() -> Iterator[Case]:
     ).split()
     for version in wrong:
         yield Case("F22", f"version {version!r}", get(version=version))
-    for line in (b"GET /public/", b"GET /public/ ", b"GET  /public/ HTTP/1.1", b"GET /public/  HTTP/1.1", b"GET /public/ HTTP/1.1 "):
+    for line in (
+        b"GET /public/",
+        b"GET /public/ ",
+        b"GET  /public/ HTTP/1.1",
+        b"GET /public/  HTTP/1.1",
+        b"GET /public/ HTTP/1.1 ",
+    ):
         yield Case("F22", f"line {line!r}", line + b"\r\n" + HOST + b"\r\n")
-    for line in (b"GET\t/public/\tHTTP/1.1", b"GET /public/ HTTP/1.1 HTTP/1.1", b"GET /public/ x HTTP/1.1", b" GET /public/ HTTP/1.1", b"GET"):
+    for line in (
+        b"GET\t/public/\tHTTP/1.1",
+        b"GET /public/ HTTP/1.1 HTTP/1.1",
+        b"GET /public/ x HTTP/1.1",
+        b" GET /public/ HTTP/1.1",
+        b"GET",
+    ):
         yield Case("F22", f"line {line!r}", line + b"\r\n" + HOST + b"\r\n")
     yield Case("F22", "a line without a version and nothing else", b"GET /public/\r\n\r\n")
 
 
 def expectations() -> Iterator[Case]:
-    for value in (b"x 100-continue", b"100-continue, x", b"100-Continue;a", b"200-ok", b"", b"100", b"100-continue 100-continue", b"\x0b100-continue"):
+    for value in (
+        b"x 100-continue",
+        b"100-continue, x",
+        b"100-Continue;a",
+        b"200-ok",
+        b"",
+        b"100",
+        b"100-continue 100-continue",
+        b"\x0b100-continue",
+    ):
         yield Case("F25", f"value {value!r}", post(b"Expect: " + value, b"Content-Length: 5", body=b"hello"))
     for first in (b"100-continue", b"x"):
-        yield Case("F25", f"twice, {first!r} first", post(b"Expect: " + first, b"Expect: 100-continue", b"Content-Length: 5", body=b"hello"))
+        yield Case(
+            "F25",
+            f"twice, {first!r} first",
+            post(b"Expect: " + first, b"Expect: 100-continue", b"Content-Length: 5", body=b"hello"),
+        )
 
 
 def sizes() -> Iterator[Case]:
@@ -308,16 +518,51 @@ def sizes() -> Iterator[Case]:
     yield Case("U11", "8 KiB and one byte of path", get(target=b"/public/" + b"a" * (8192 - 7)), 414)
     yield Case("U11", "1 000 segments", get(target=b"/public" + b"/a" * 1000), 0)
     yield Case("U11", "5 000 segments", get(target=b"/public" + b"/a" * 5000), 414)
-    yield Case("U11", "10 000 pairs in the query", get(target=b"/public/?" + b"&".join(b"a%d=b" % number for number in range(10_000))), 431)
-    yield Case("U11", "1 000 pairs in the query", get(target=b"/public/?" + b"&".join(b"a%d=b" % number for number in range(1_000))), 0)
+    yield Case(
+        "U11",
+        "10 000 pairs in the query",
+        get(target=b"/public/?" + b"&".join(b"a%d=b" % number for number in range(10_000))),
+        431,
+    )
+    yield Case(
+        "U11", "1 000 pairs in the query", get(target=b"/public/?" + b"&".join(b"a%d=b" % number for number in range(1_000))), 0
+    )
 
 
 def methods() -> Iterator[Case]:
-    for method in (b'G=":<>', b"get", b"Get", b"gET", b"G ET", b"GET\x0b", b"\x0bGET", b"G@T", b"GET/", b"*", b"1GET", b"G3T", b"GE\xc3\x89", b"(GET)"):
+    for method in (
+        b'G=":<>',
+        b"get",
+        b"Get",
+        b"gET",
+        b"G ET",
+        b"GET\x0b",
+        b"\x0bGET",
+        b"G@T",
+        b"GET/",
+        b"*",
+        b"1GET",
+        b"G3T",
+        b"GE\xc3\x89",
+        b"(GET)",
+    ):
         yield Case("F32", f"method {method!r}", get(method=method))
     for method in (b"FOO", b"GETS", b"XGET", b"POSTS", b"A" * 31, b"A" * 64, b"A" * 8000, b"PRI", b"HTTP", b"DEBUG", b"INVENTED"):
         yield Case("F32", f"unknown method {method[:20]!r}, {len(method)} long", get(method=method))
-    for method in (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PROPFIND", b"REPORT", b"M-SEARCH", b"LINK", b"LOCK", b"MKCOL"):
+    for method in (
+        b"GET",
+        b"POST",
+        b"PUT",
+        b"PATCH",
+        b"DELETE",
+        b"OPTIONS",
+        b"PROPFIND",
+        b"REPORT",
+        b"M-SEARCH",
+        b"LINK",
+        b"LOCK",
+        b"MKCOL",
+    ):
         yield Case("F32", f"known method {method!r}", get(method=method), 0)
     for method in (b"TRACE", b"TRACK"):
         for target in (b"/public/", b"/", b"*"):
@@ -343,13 +588,31 @@ def hosts() -> Iterator[Case]:
         b"shop.example\\x \\shop.example shop.example:99999 shop.example:65536 shop.example:-1 shop.example:+80 shop.example:0x50 "
         b"shop.example:80:80 shop.example: shop.example:a [::1 ::1 [::1]] [::1]x [::1]:99999 [] [g] [::1%25eth0] shop.example. "
         b".shop.example shop..example .. . - -shop.example shop.example- _ http://shop.example shop%2eexample shop.example%00 "
-        b"shop.example;x shop.example&x shop.example'x \"shop.example\" <shop.example> shop.example| {shop} sh*p.example *.example $HOST ~ !"
+        b'shop.example;x shop.example&x shop.example\'x "shop.example" <shop.example> shop.example| {shop} sh*p.example *.example $HOST ~ !'
     ).split()
-    for value in [*wrong, b"shop .example", b"shop.example evil.example", b"a b/../", b"shop\t.example", b"caf\xc3\xa9.example", b"\xff", b"a" * 256]:
+    for value in [
+        *wrong,
+        b"shop .example",
+        b"shop.example evil.example",
+        b"a b/../",
+        b"shop\t.example",
+        b"caf\xc3\xa9.example",
+        b"\xff",
+        b"a" * 256,
+    ]:
         yield Case("F33", f"host {value[:40]!r}", get().replace(HOST, b"Host: " + value + b"\r\n"))
     for byte in CONTROLS:
         yield Case("F33", f"host with {byte.hex()}", get().replace(HOST, b"Host: shop" + byte + b".example\r\n"))
-    for good in (b"SHOP.example", b"localhost", b"127.0.0.1:80", b"[::1]", b"[::1]:65535", b"a_b.example", b"xn--caf-dma.example", b"shop.example:0"):
+    for good in (
+        b"SHOP.example",
+        b"localhost",
+        b"127.0.0.1:80",
+        b"[::1]",
+        b"[::1]:65535",
+        b"a_b.example",
+        b"xn--caf-dma.example",
+        b"shop.example:0",
+    ):
         yield Case("F33", f"good host {good!r}", get().replace(HOST, b"Host: " + good + b"\r\n"), 0)
 
 
@@ -361,13 +624,36 @@ def targets() -> Iterator[Case]:
     ).split()
     for target in absolute[:-1]:
         yield Case("F34", f"target {target.decode()!r}", get(target=target))
-    for target in (b"*", b"shop.example", b"shop.example:443", b"127.0.0.1:80", b"[::1]:443", b"public", b"./public/", b"../public", b"?x", b"#", b"\\public", b"%2fpublic/"):
+    for target in (
+        b"*",
+        b"shop.example",
+        b"shop.example:443",
+        b"127.0.0.1:80",
+        b"[::1]:443",
+        b"public",
+        b"./public/",
+        b"../public",
+        b"?x",
+        b"#",
+        b"\\public",
+        b"%2fpublic/",
+    ):
         for method in (b"GET", b"OPTIONS", b"POST"):
             yield Case("F35", f"{method.decode()} {target.decode()!r}", get(target=target, method=method))
     for target in (b"shop.example:443", b"/", b"*", b"/public/", b"http://shop.example/"):
         yield Case("F35", f"CONNECT {target.decode()!r}", get(target=target, method=b"CONNECT"), 405)
-        yield Case("F36", f"CONNECT {target.decode()!r} with a length", get(b"Content-Length: 5", target=target, method=b"CONNECT") + b"hello", 405)
-        yield Case("F36", f"CONNECT {target.decode()!r} with chunks", get(b"Transfer-Encoding: chunked", target=target, method=b"CONNECT") + LAST_CHUNK, 405)
+        yield Case(
+            "F36",
+            f"CONNECT {target.decode()!r} with a length",
+            get(b"Content-Length: 5", target=target, method=b"CONNECT") + b"hello",
+            405,
+        )
+        yield Case(
+            "F36",
+            f"CONNECT {target.decode()!r} with chunks",
+            get(b"Transfer-Encoding: chunked", target=target, method=b"CONNECT") + LAST_CHUNK,
+            405,
+        )
 
 
 def paths() -> Iterator[Case]:
@@ -415,7 +701,10 @@ def upgrades() -> Iterator[Case]:
         ("a length", get(*ask, b"Content-Length: %d" % len(inner)) + inner),
         ("chunks", get(*ask, b"Transfer-Encoding: chunked") + b"%x\r\n%b\r\n" % (len(inner), inner) + LAST_CHUNK),
         ("a length that is not met", get(*ask, b"Content-Length: 5000") + inner),
-        ("another upgrade with a length", get(b"Connection: Upgrade", b"Upgrade: foo", b"Content-Length: %d" % len(inner)) + inner),
+        (
+            "another upgrade with a length",
+            get(b"Connection: Upgrade", b"Upgrade: foo", b"Content-Length: %d" % len(inner)) + inner,
+        ),
     ):
         yield Case("W01", f"a handshake with {name}", raw)
     yield Case("W06", "post", get(*ask, method=b"POST"))
@@ -430,7 +719,13 @@ def upgrades() -> Iterator[Case]:
 def connection_options() -> Iterator[Case]:
     for name in (b"Content-Length", b"content-length", b"Transfer-Encoding", b"TRANSFER-ENCODING", b"Host", b"host"):
         for options in (name, b"close, " + name, name + b", close", b"keep-alive, " + name, b" \t" + name + b"\t", b"x,," + name):
-            yield Case("H06", f"Connection: {options.decode()!r}", post(b"Connection: " + options, b"Content-Length: 5", body=b"hello"))
-        yield Case("H06", f"two fields, {name.decode()}", post(b"Connection: close", b"Connection: " + name, b"Content-Length: 5", body=b"hello"))
+            yield Case(
+                "H06", f"Connection: {options.decode()!r}", post(b"Connection: " + options, b"Content-Length: 5", body=b"hello")
+            )
+        yield Case(
+            "H06",
+            f"two fields, {name.decode()}",
+            post(b"Connection: close", b"Connection: " + name, b"Content-Length: 5", body=b"hello"),
+        )
     for field in (b"Connection : X-User", b"Connection\t: close", b" Connection: X-User"):
         yield Case("H07", f"{field!r}", get(field))

@@ -24,7 +24,9 @@ def ok(*lines: bytes, body: bytes = b"") -> bytes:
     return status(b"HTTP/1.1 200 OK", *lines, body=body)
 
 
-async def asked(gateway: DataPlane, backend: RecordingBackend, answer: bytes, *, close: bool = False, request: bytes = ASK) -> Reply:
+async def asked(
+    gateway: DataPlane, backend: RecordingBackend, answer: bytes, *, close: bool = False, request: bytes = ASK
+) -> Reply:
     """The reply to a request that the backend answers with these bytes."""
     backend.answer = raw(answer, close=close)
     try:
@@ -251,14 +253,18 @@ async def test_X07_an_answer_that_is_cut_short_never_looks_complete(
     await client.send(get(target=b"/public/x", version=version))
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         reply = await client.read_reply()
-        if reply.value("Content-Length") is None and reply.value("Transfer-Encoding") is None:  # HTTP/1.0: the end must be a reset
+        if (
+            reply.value("Content-Length") is None and reply.value("Transfer-Encoding") is None
+        ):  # HTTP/1.0: the end must be a reset
             await client.reader.read()
         raise AssertionError(f"looks complete: {reply} {len(reply.body)}")
     client.close()
     await next_is_clean(gateway, backend)
 
 
-async def test_X07_a_chunk_that_is_wrong_in_the_middle_breaks_the_answer_off(gateway: DataPlane, backend: RecordingBackend) -> None:
+async def test_X07_a_chunk_that_is_wrong_in_the_middle_breaks_the_answer_off(
+    gateway: DataPlane, backend: RecordingBackend
+) -> None:
     begun = asyncio.Event()
 
     async def answer(request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -329,11 +335,20 @@ async def test_X09_a_client_that_does_not_read_stops_the_backend(gateway: DataPl
 
 
 async def test_X11_hop_by_hop_fields_of_an_answer_end_here(gateway: DataPlane, backend: RecordingBackend) -> None:
-    lines = [b"Connection: Set-Cookie, X-Hop, keep-alive", b"Set-Cookie: a=b", b"X-Hop: 1", b"Keep-Alive: timeout=5", b"Proxy-Authenticate: Basic"]
+    lines = [
+        b"Connection: Set-Cookie, X-Hop, keep-alive",
+        b"Set-Cookie: a=b",
+        b"X-Hop: 1",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Authenticate: Basic",
+    ]
     lines += [b"Upgrade: h2c", b"Trailer: X", b"TE: x", b"Proxy-Connection: x", b"X-End: 1", b"Content-Length: 2"]
     reply = await asked(gateway, backend, ok(*lines, body=b"ok"))
     names = {name.lower() for name, _ in reply.fields}
-    assert names & {"keep-alive", "proxy-authenticate", "upgrade", "trailer", "te", "proxy-connection", "connection", "x-hop"} == set()
+    assert (
+        names & {"keep-alive", "proxy-authenticate", "upgrade", "trailer", "te", "proxy-connection", "connection", "x-hop"}
+        == set()
+    )
     assert reply.value("Set-Cookie") == "a=b"  # end to end, whatever Connection says
     assert (reply.value("X-End"), reply.value("Content-Length"), reply.body) == ("1", "2", b"ok")
 
@@ -362,8 +377,19 @@ async def test_X13_cookies_of_one_user_do_not_meet_the_next(gateway: DataPlane, 
     assert reply.values("Set-Cookie") == []
 
 
-async def test_X15_what_only_the_gateway_may_say_does_not_come_from_a_backend(gateway: DataPlane, backend: RecordingBackend) -> None:
-    names = ["X-User", "x_user", "X-User-Groups", "X-Session-Id", "Remote-User", "X-Forwarded-User", "X-Auth-Request-Email", "X-WEBAUTH-USER"]
+async def test_X15_what_only_the_gateway_may_say_does_not_come_from_a_backend(
+    gateway: DataPlane, backend: RecordingBackend
+) -> None:
+    names = [
+        "X-User",
+        "x_user",
+        "X-User-Groups",
+        "X-Session-Id",
+        "Remote-User",
+        "X-Forwarded-User",
+        "X-Auth-Request-Email",
+        "X-WEBAUTH-USER",
+    ]
     names += ["X-Gateway-Reason", "X-Forwarded-For", "X-Gateway-Anything", "X-Remote-User", "X-Access-Token"]
     lines = [f"{name}: evil".encode() for name in names]
     reply = await asked(gateway, backend, ok(*lines, b"Server: app/1", b"X-Powered-By: x", b"Content-Length: 0"))

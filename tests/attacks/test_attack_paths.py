@@ -24,9 +24,22 @@ def ask(target: bytes, *, groups: list[str] | None = None, method: bytes = b"GET
 
 # What is sent, and what the application sees.
 FORWARDED = {
-    "U01": {b"/a/..b": b"/a/..b", b"/a/b..": b"/a/b..", b"/...": b"/...", b"/.well-known/x": b"/.well-known/x", b"/a/.b": b"/a/.b"},
+    "U01": {
+        b"/a/..b": b"/a/..b",
+        b"/a/b..": b"/a/b..",
+        b"/...": b"/...",
+        b"/.well-known/x": b"/.well-known/x",
+        b"/a/.b": b"/a/.b",
+    },
     "U02": {b"/%61dmins": b"/admins", b"/%7Euser/%2D%5f": b"/~user/-_", b"/a%20b%3f": b"/a%20b%3F", b"/x%c3%a9": b"/x%C3%A9"},
-    "U03": {b"/x;a=1": b"/x;a=1", b"/x;a=1/y;b": b"/x;a=1/y;b", b"/x;": b"/x;", b"/x;a=../y": b"/x;a=../y", b"/x%3ba": b"/x%3Ba", b"/x..%3ba": b"/x..%3Ba"},
+    "U03": {
+        b"/x;a=1": b"/x;a=1",
+        b"/x;a=1/y;b": b"/x;a=1/y;b",
+        b"/x;": b"/x;",
+        b"/x;a=../y": b"/x;a=../y",
+        b"/x%3ba": b"/x%3Ba",
+        b"/x..%3ba": b"/x..%3Ba",
+    },
     "U04": {b"//x": b"/x", b"///": b"/", b"/x//y": b"/x/y", b"/x///y//": b"/x/y/", b"/x/": b"/x/"},
     "U05": {b"/%252e%252e/x": b"/%252e%252e/x", b"/%25%32%65": b"/%252e", b"/%ef%bc%8e%ef%bc%8e/x": b"/%EF%BC%8E%EF%BC%8E/x"},
     "U07": {b"/x%23/y": b"/x%23/y"},
@@ -39,7 +52,11 @@ FORWARDED = {
     },
     "U09": {b"/X": b"/X", b"/%C4%B1": b"/%C4%B1", b"/ADMIN/x": b"/ADMIN/x", b"/%EF%BC%A1dmin/": b"/%EF%BC%A1dmin/"},
     "U12": {b"/adminx": b"/adminx", b"/admin.": b"/admin.", b"/admin%20": b"/admin%20", b"/publics": b"/publics"},
-    "U14": {b"//evil.example/x": b"/evil.example/x", b"/http://evil.example/": b"/http:/evil.example/", b"/@evil.example": b"/@evil.example"},
+    "U14": {
+        b"//evil.example/x": b"/evil.example/x",
+        b"/http://evil.example/": b"/http:/evil.example/",
+        b"/@evil.example": b"/@evil.example",
+    },
 }
 
 
@@ -78,8 +95,19 @@ def decorated(path: bytes) -> list[bytes]:
     name = path.strip(b"/")
     found = [b"/" + name.upper(), b"/" + name.capitalize() + b"/"]
     for mark in DECORATIONS:
-        found += [b"/" + mark + name, b"/" + name + mark, b"/" + name + b"/" + mark, b"/" + mark + b"/" + name, b"/" + name[:2] + mark + name[2:]]
-        found += [b"/" + name + mark + b"/", b"/public/" + mark + b"/" + name, b"/public" + mark + b"/" + name, b"/" + name + b"/" + mark + b"/x"]
+        found += [
+            b"/" + mark + name,
+            b"/" + name + mark,
+            b"/" + name + b"/" + mark,
+            b"/" + mark + b"/" + name,
+            b"/" + name[:2] + mark + name[2:],
+        ]
+        found += [
+            b"/" + name + mark + b"/",
+            b"/public/" + mark + b"/" + name,
+            b"/public" + mark + b"/" + name,
+            b"/" + name + b"/" + mark + b"/x",
+        ]
     return list(dict.fromkeys(found))
 
 
@@ -110,7 +138,12 @@ async def test_U17_no_decoration_of_a_guarded_path_reaches_it(gateway: DataPlane
     targets = decorated(b"/admin")
     statuses = {(await gateway.ask(ask(target))).status for target in targets}
     assert statuses <= {200, 400, 403}
-    reached = [request.target for request in backend.requests for path in readings(request.target) if path.startswith(b"/admin/") or path == b"/admin"]
+    reached = [
+        request.target
+        for request in backend.requests
+        for path in readings(request.target)
+        if path.startswith(b"/admin/") or path == b"/admin"
+    ]
     assert reached == []
     assert len(targets) > 400
 
@@ -120,7 +153,9 @@ async def test_U17_no_decoration_passes_without_a_token(gateway: DataPlane, back
     for target in decorated(b"/secret"):
         await gateway.ask(get(target=target))
     read = {request.target: readings(request.target) for request in backend.requests}
-    assert [target for target, paths in read.items() for path in paths if path != b"/public" and not path.startswith(b"/public/")] == []
+    assert [
+        target for target, paths in read.items() for path in paths if path != b"/public" and not path.startswith(b"/public/")
+    ] == []
 
 
 def name_of_route(path: bytes) -> str | None:
@@ -135,7 +170,29 @@ def name_of_route(path: bytes) -> str | None:
 def test_U01_U02_U03_U04_all_readings_of_a_path_lead_to_the_same_route() -> None:
     """Every path of three parts out of these: refused, or on one route in every reading."""
     routes = compile_routes([RouteConfig.model_validate(route) for route in ROUTES])
-    parts = [b"public", b"admin", b"optional", b"..", b".", b"", b";x", b"..;x", b"admin;x", b"%2e%2e", b"%2e", b"%2fadmin", b"..%2f", b"%5cadmin", b"\\admin", b"pay", b"%3bx", b"a%2e", b"x", b"x;y", b"x%3by"]
+    parts = [
+        b"public",
+        b"admin",
+        b"optional",
+        b"..",
+        b".",
+        b"",
+        b";x",
+        b"..;x",
+        b"admin;x",
+        b"%2e%2e",
+        b"%2e",
+        b"%2fadmin",
+        b"..%2f",
+        b"%5cadmin",
+        b"\\admin",
+        b"pay",
+        b"%3bx",
+        b"a%2e",
+        b"x",
+        b"x;y",
+        b"x%3by",
+    ]
     wrong, accepted = [], 0
     for count in (1, 2, 3):
         for chosen in itertools.product(parts, repeat=count):
@@ -153,8 +210,27 @@ def test_U01_U02_U03_U04_all_readings_of_a_path_lead_to_the_same_route() -> None
     assert accepted > 500
 
 
-RESERVED = [b"/auth", b"/auth/", b"/auth/login", b"/%61uth/login", b"//auth/login", b"/auth//login", b"/auth/x;y", b"/.well-known/jwks.json", b"/.well-known/%6awks.json"]
-RESERVED_REFUSED = [b"/auth;x/login", b"/auth;/", b"/auth/../auth/login", b"/auth/%2e%2e/x", b"/auth%2flogin", b"/.well-known/jwks.json;x", b"/x/../auth/login", b"/auth/..;/x"]
+RESERVED = [
+    b"/auth",
+    b"/auth/",
+    b"/auth/login",
+    b"/%61uth/login",
+    b"//auth/login",
+    b"/auth//login",
+    b"/auth/x;y",
+    b"/.well-known/jwks.json",
+    b"/.well-known/%6awks.json",
+]
+RESERVED_REFUSED = [
+    b"/auth;x/login",
+    b"/auth;/",
+    b"/auth/../auth/login",
+    b"/auth/%2e%2e/x",
+    b"/auth%2flogin",
+    b"/.well-known/jwks.json;x",
+    b"/x/../auth/login",
+    b"/auth/..;/x",
+]
 
 
 async def test_U18_no_application_can_answer_for_the_gateway(gateway: DataPlane, backend: RecordingBackend) -> None:

@@ -95,7 +95,9 @@ GOOD_IN_BYTES = [
 
 
 @pytest.mark.parametrize("request_", GOOD_IN_BYTES, ids=lambda each: repr(each[:40]))
-async def test_F30_segments_of_one_byte_make_no_difference(request_: bytes, shared_gateway: DataPlane, byte_backend: ByteBackend) -> None:
+async def test_F30_segments_of_one_byte_make_no_difference(
+    request_: bytes, shared_gateway: DataPlane, byte_backend: ByteBackend
+) -> None:
     byte_backend.taken()
     client = await shared_gateway.connect()
     await send_in_bytes(client, request_ + CANARY)
@@ -127,7 +129,11 @@ async def test_F30_what_is_refused_in_one_piece_is_refused_in_bytes(shared_gatew
 
 async def test_F30_limits_hold_for_any_segments(shared_gateway: DataPlane, byte_backend: ByteBackend) -> None:
     byte_backend.taken()
-    for size, endless in ((64, b"GET /public/ HTTP/1.1\r\nX: " + b"a" * 100_000), (64, b"A" * 100_000), (512, get()[:-2] + b"X: y\r\n" * 20_000)):
+    for size, endless in (
+        (64, b"GET /public/ HTTP/1.1\r\nX: " + b"a" * 100_000),
+        (64, b"A" * 100_000),
+        (512, get()[:-2] + b"X: y\r\n" * 20_000),
+    ):
         client = await shared_gateway.connect()
         with contextlib.suppress(ConnectionError):
             for at in range(0, len(endless), size):
@@ -291,7 +297,9 @@ async def test_F26_a_client_that_leaves_takes_its_backend_connection_with_it(
 # F29: pipelining.
 
 
-async def test_F29_ten_thousand_pipelined_requests_are_served_in_order(shared_gateway: DataPlane, byte_backend: ByteBackend) -> None:
+async def test_F29_ten_thousand_pipelined_requests_are_served_in_order(
+    shared_gateway: DataPlane, byte_backend: ByteBackend
+) -> None:
     byte_backend.taken()
     targets = [b"/public/%d" % number for number in range(10_000)]
     client = await shared_gateway.connect()
@@ -416,7 +424,9 @@ async def test_F38_encoded_bodies_pass_untouched_both_ways(
     coding: bytes, body: bytes, gateway: DataPlane, backend: RecordingBackend
 ) -> None:
     backend.requests.clear()
-    backend.answer = raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (coding, len(body), body), close=False)
+    backend.answer = raw(
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (coding, len(body), body), close=False
+    )
     reply = await gateway.ask(post(b"Content-Encoding: " + coding, b"Content-Length: %d" % len(body), body=body))
     backend.answer = plain()
     (request,) = backend.requests

@@ -28,7 +28,9 @@ def self_signed(folder: Path) -> dict[str, str]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway under test")])
     now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1)
+    )
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
     builder = builder.add_extension(x509.BasicConstraints(True, None), True)
     (folder / "certificate.pem").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
@@ -40,7 +42,9 @@ def self_signed(folder: Path) -> dict[str, str]:
 
 
 async def secured(port: int, folder: Path) -> AsyncIterator[DataPlane]:
-    path = configuration(folder, f"http://127.0.0.1:{port}", tls=self_signed(folder), timeouts={"tls_handshake": "200ms", "head": "200ms"})
+    path = configuration(
+        folder, f"http://127.0.0.1:{port}", tls=self_signed(folder), timeouts={"tls_handshake": "200ms", "head": "200ms"}
+    )
     async with data_plane(path) as running:
         running.trust = ssl.create_default_context(cafile=str(folder / "certificate.pem"))
         yield running
@@ -53,7 +57,9 @@ async def tls_gateway(byte_backend: ByteBackend, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.parametrize("front", [b"", FRONT], ids=["fresh", "behind a good request"])
-async def test_F01_to_F41_the_corpus_has_the_same_outcomes_over_tls(front: bytes, tls_gateway: DataPlane, byte_backend: ByteBackend) -> None:
+async def test_F01_to_F41_the_corpus_has_the_same_outcomes_over_tls(
+    front: bytes, tls_gateway: DataPlane, byte_backend: ByteBackend
+) -> None:
     cases = [case for case in from_files() if case.status >= 0]
     assert len(cases) > 150
     assert await complaints(tls_gateway, byte_backend, cases, front=front) == []

@@ -31,7 +31,15 @@ def bearer(**claims: object) -> bytes:
 
 
 def handshake(*lines: bytes, target: bytes = b"/public/ws", upgrade: bytes = b"websocket", **changes: bytes) -> bytes:
-    return get(b"Connection: Upgrade", b"Upgrade: " + upgrade, b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + KEY, *lines, target=target, **changes)
+    return get(
+        b"Connection: Upgrade",
+        b"Upgrade: " + upgrade,
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: " + KEY,
+        *lines,
+        target=target,
+        **changes,
+    )
 
 
 def switched(*lines: bytes, upgrade: bytes = b"websocket", proof: bytes = ACCEPT) -> bytes:
@@ -104,15 +112,26 @@ NOT_OURS = [b"h2c", b"H2C", b"h2", b"HTTP/2.0", b"TLS/1.0", b"h2c, websocket", b
 async def test_W03_h2c_is_never_tunnelled(upgrade: bytes, gateway: DataPlane, backend: RecordingBackend) -> None:
     backend.requests.clear()
     client = await gateway.connect()
-    await client.send(get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: " + upgrade, b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA", target=b"/public/x"))
+    await client.send(
+        get(
+            b"Connection: Upgrade, HTTP2-Settings",
+            b"Upgrade: " + upgrade,
+            b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA",
+            target=b"/public/x",
+        )
+    )
     assert (await client.read_reply()).status == 200
     assert (await client.ask(get(target=b"/public/next"))).status == 200
     assert [request.target for request in backend.requests] == [b"/public/x", b"/public/next"]
-    assert [request.values(name) for request in backend.requests for name in ("upgrade", "connection", "http2-settings")] == [[]] * 6
+    assert [request.values(name) for request in backend.requests for name in ("upgrade", "connection", "http2-settings")] == [
+        []
+    ] * 6
     client.close()
 
 
-@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request", b"426 Upgrade Required", b"404 Not Found", b"500 Broken", b"204 No Content"])
+@pytest.mark.parametrize(
+    "status", [b"200 OK", b"400 Bad Request", b"426 Upgrade Required", b"404 Not Found", b"500 Broken", b"204 No Content"]
+)
 async def test_W04_a_declined_upgrade_ends_the_connection_and_never_tunnels(
     status: bytes, gateway: DataPlane, backend: RecordingBackend
 ) -> None:
@@ -311,7 +330,9 @@ def revoke(gateway: DataPlane, session: str) -> None:
     """A revocation arrives, as the follower brings it: into the replica, then to the connections it ends."""
     view = gateway.plane.known.replica
     number, key = view.revision + 1, Revocation(Kind.SESSION, session, "https://idp.example").key
-    entry = Entry(number, f"id-{number}", f"id-{number - 1}", Kind.SESSION, key, int(time.time()), PERMANENT, f"revocation-{number}")
+    entry = Entry(
+        number, f"id-{number}", f"id-{number - 1}", Kind.SESSION, key, int(time.time()), PERMANENT, f"revocation-{number}"
+    )
     view.apply(entry)
     on_entry(entry, gateway.plane)
 
@@ -462,7 +483,9 @@ async def test_W08_a_bearer_token_is_no_cookie_so_the_origin_does_not_matter(sta
 async def test_W17_identity_is_on_the_handshake_and_spoofs_are_not(start: Start) -> None:
     async with TunnelBackend() as backend:
         gateway = await start(backend.port)
-        client, _ = await opened(gateway, backend, handshake(bearer(), b"X-User: evil", b"X_User: evil", b"X-Forwarded-For: 6.6.6.6", target=b"/ws"))
+        client, _ = await opened(
+            gateway, backend, handshake(bearer(), b"X-User: evil", b"X_User: evil", b"X-Forwarded-For: 6.6.6.6", target=b"/ws")
+        )
         head = backend.heads[0]
         assert b"\r\nX-User: alice\r\n" in head
         assert b"\r\nX-Forwarded-For: 127.0.0.1\r\n" in head

@@ -61,9 +61,7 @@ def forged(provider: Provider) -> dict[str, str]:
         "J31 of yesterday": provider.token(iat=now - 86400, exp=now - 86000),
         "J32 two subjects": provider.sign(provider.header(), json.dumps(claims)[:-1].encode() + b',"sub":"root"}'),
         "J33 a line break in sub": provider.token(sub="mallory\r\nX-User: root"),
-        "J33 a surrogate in sub": provider.sign(
-            provider.header(), json.dumps(claims).replace("mallory", "\\ud800").encode()
-        ),
+        "J33 a surrogate in sub": provider.sign(provider.header(), json.dumps(claims).replace("mallory", "\\ud800").encode()),
         "J34 sub is a number": provider.token(sub=0),
         "J35 deep": provider.sign(provider.header(), b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}"),
         "J36 a list": provider.sign(provider.header(), b"[]"),
@@ -213,7 +211,14 @@ def test_J60_a_token_id_alone_means_our_own_issuer_and_spares_everybody_elses(at
 def test_J61_J63_names_that_run_together_are_not_mixed_up(attacked: Wire, provider: Provider):
     attacked.gateway.revoke(session="ab")
     attacked.gateway.revoke(user="c\u00e9")
-    for claims in ({"sid": "a", "sub": "b"}, {"sid": "a", "jti": "b"}, {"sub": "ab"}, {"jti": "ab"}, {"sub": "ce\u0301"}, {"sid": "AB"}):
+    for claims in (
+        {"sid": "a", "sub": "b"},
+        {"sid": "a", "jti": "b"},
+        {"sub": "ab"},
+        {"jti": "ab"},
+        {"sub": "ce\u0301"},
+        {"sid": "AB"},
+    ):
         assert attacked.show(provider.token(**claims)).told == "200"
     assert attacked.show(provider.token(sid="ab")).told == "401 revoked-session"
     assert attacked.show(provider.token(sub="c\u00e9")).told == "401 old-version"
@@ -381,9 +386,9 @@ def test_J55_J56_J57_a_key_endpoint_that_misbehaves_is_neither_believed_nor_stor
     routes = [{"name": "app", "path": "/", "upstream": "app"}]
     with wire(tmp_path_factory.mktemp("remote"), issuers=issuers, routes=routes) as attacked:
         within(10, lambda: attacked.everywhere(tokens["/good"].token()) == {"200"})
-        assert {path: attacked.everywhere(tokens[path].token(), times=12) for path in FAULTS} == dict.fromkeys(
-            FAULTS, {"401 unknown-key"}
-        )
+        assert {path: attacked.everywhere(tokens[path].token(), times=12) for path in FAULTS} == {
+            path: {"401 unknown-key"} for path in FAULTS
+        }
         assert "/internal" not in key_server.asked
         fetched = key_server.asked.count("/good")
         with ThreadPoolExecutor(8) as threads:

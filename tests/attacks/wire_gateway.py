@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,10 +112,8 @@ class Wire:
     def send(self, raw: bytes) -> Answer:
         """Bytes on a connection of their own, and the one answer to them."""
         with socket.create_connection(("127.0.0.1", self.gateway.port), PATIENCE_S) as client:
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it had seen enough; its answer is there all the same
                 client.sendall(raw)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it had seen enough; its answer is there all the same
             return read_answer(client)
 
     def get(self, path: str, *lines: str | bytes) -> Answer:

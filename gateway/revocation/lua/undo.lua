@@ -1,6 +1,6 @@
 -- Lift one revocation. The entry carries what the other revocations of the same key still say, so undoing the second of two leaves
 -- the first in force; it wins over what it lifts by its sequence, and the fact's row stays until the fact's expiry [L4, L7].
--- ARGV: entry id, id of the revocation to lift, text of the operator's reason
+-- ARGV: entry id, id of the revocation to lift. The entry repeats the text of what it lifts.
 if not is_master() then return redis.error_reply('READONLY this server is not a master') end
 local record = read_record()
 if not record then return {'undeclared'} end
