@@ -30,6 +30,8 @@ EMBEDDED: Final = "embedded"
 # A member is struck off after so long a silence anyway [W2].
 REMOVAL_TRIES: Final = 60
 REMOVAL_PAUSE_S: Final = 1.0
+# Half as many revocations can wait for their receipts at once.
+MOST_CONNECTIONS: Final = 512
 
 logger: Final = logging.getLogger("gateway.supervisor")
 
@@ -83,7 +85,7 @@ class Storekeeper:
         if url == EMBEDDED:
             server = EmbeddedServer(config.store.directory)
             url = await server.start()
-        client = connect(url)
+        client = connect(url, max_connections=MOST_CONNECTIONS)
         log = RevocationLog(
             client,
             clock,

@@ -31,7 +31,7 @@ from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.errors import GatewayError, StoreError
 from gateway.proxy.listener import Listener, bind_shared, server_tls
-from gateway.proxy.live import end_if_revoked
+from gateway.proxy.live import end_all_revoked, end_if_revoked
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool
 from gateway.proxy.report import Report
@@ -107,6 +107,7 @@ class Worker:
             incarnation=self._boot.incarnation,
             max_staleness=self._config.store.max_staleness,
             on_entry=lambda entry: on_entry(entry, plane),
+            on_snapshot=lambda: end_all_revoked(plane),
             on_command=self._metrics.store_command,
             on_enforced=self._metrics.enforced,
             largest_skew_s=max((issuer.skew for issuer in self._config.issuers), default=0.0),
@@ -190,8 +191,7 @@ class Worker:
         def adopt(keys: KeySet) -> None:
             self._known.issuers[name].adopt(keys)
             self._known.tokens.clear()
-            for live in plane.live:
-                end_if_revoked(live, plane)
+            end_all_revoked(plane)
             self._metrics.keys(name, len(keys.keys), self._clock.wall())
 
         return adopt

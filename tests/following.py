@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -64,7 +64,12 @@ class Following:
 
 @asynccontextmanager
 async def following(
-    url: str, *, max_entries: int = 1_000_000, clock: Clock | None = None, max_staleness: float = MAX_STALENESS_S
+    url: str,
+    *,
+    max_entries: int = 1_000_000,
+    clock: Clock | None = None,
+    max_staleness: float = MAX_STALENESS_S,
+    on_snapshot: Callable[[View], None] = lambda view: None,
 ) -> AsyncIterator[Following]:
     """A follower that runs until the end of the block."""
     clock = clock or Clock()
@@ -79,6 +84,7 @@ async def following(
         incarnation=incarnation,
         max_staleness=max_staleness,
         on_entry=entries.append,
+        on_snapshot=lambda: on_snapshot(view),
         on_poison=poisoned.append,
         label="worker 0",
     )

@@ -8,7 +8,6 @@ documentation and what an editor shows (`config/gateway.schema.json`).
 """
 
 import os
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 

@@ -1,7 +1,7 @@
 """An issuer as the decision sees it: its configuration in the shape that judging a token needs, and its current keys.
 
 It owns the reference to the key set in force. The worker replaces that with `adopt` when a source brings another one;
-`generation` then grows, so that whatever was verified with the set before is verified anew. It fetches nothing.
+`generation` then grows, which tells whoever kept a token from before to ask `has_withdrawn`. It fetches nothing.
 """
 
 from typing import TYPE_CHECKING

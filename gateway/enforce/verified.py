@@ -10,7 +10,7 @@ view. The record owns no clock and no cache.
                                        identity        the header lines for the backend, computed once
                                        allow           the verdict "forward as this user", built once
                                        clean_revision  the view's revision in which nothing was found; -1: not looked yet
-                                       generation      the issuer's generation at verification; another one: its key may be withdrawn
+                                       generation      the issuer's generation at verification; another: its key may be withdrawn
 """
 
 from dataclasses import dataclass, field

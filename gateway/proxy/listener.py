@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.config.schema import Tls
 from gateway.proxy.client import ClientConnection
-from gateway.proxy.live import end_if_revoked
+from gateway.proxy.live import end_all_revoked
 from gateway.proxy.plane import Plane
 
 TICK_S: Final = 0.25
@@ -109,7 +109,6 @@ class Listener:
         for pool in plane.pools.values():
             pool.tick(now)
         if judge_live:
-            for live in plane.live:
-                end_if_revoked(live, plane)
+            end_all_revoked(plane)
             for client in plane.clients:
                 client.rest(now)

@@ -127,3 +127,9 @@ def end_if_revoked(live: LiveExchange, plane: "Plane") -> None:
     cause = cause_to_end(live.token, live.route, plane)
     if cause is not None:
         live.cut(cause)
+
+
+def end_all_revoked(plane: "Plane") -> None:
+    """End whichever live exchange would not be allowed any more."""
+    for live in plane.live:
+        end_if_revoked(live, plane)

@@ -79,8 +79,9 @@ class Follower:
     """Follows the log into one view. Per process; `run()` is its task, `leave()` its end.
 
     `on_entry` is called after the view has the entry and before it is acknowledged: live connections end there. It
-    must not wait; when it raises, the entry is not acknowledged and comes again. `on_command` gets the seconds a poll
-    took, `on_enforced` the seconds from the append of an entry to its being applied here, by the store's clock.
+    must not wait; when it raises, the entry is not acknowledged and comes again. `on_snapshot` is the same for facts that
+    were read all at once. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry
+    to its being applied here, by the store's clock.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Follower:
         incarnation: str,
         max_staleness: float,
         on_entry: Callable[[Entry], None] = _ignore,
+        on_snapshot: Callable[[], None] = lambda: None,
         on_poison: Callable[[str], None] = _ignore,
         on_command: Callable[[float], None] = _ignore,
         on_enforced: Callable[[float], None] = _ignore,
@@ -107,6 +109,7 @@ class Follower:
         self._interval_s = max_staleness / 4
         self._largest_skew_s = largest_skew_s
         self._on_entry = on_entry
+        self._on_snapshot = on_snapshot
         self._on_poison = on_poison
         self._on_command = on_command
         self._on_enforced = on_enforced
@@ -187,6 +190,7 @@ class Follower:
             for fact in self._view.merge(page.facts, page.store_time + self._largest_skew_s + _POISON_SLACK_S):
                 self._report_poison(f"fact {fact.key.hex()}: not-before {fact.value} lies in the future")
         self.statistics.snapshots += 1
+        self._on_snapshot()
         self._position = reply.head_position
 
     def _may_follow(self, reply: Reply) -> bool:

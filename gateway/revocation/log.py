@@ -35,7 +35,6 @@ DEADLINE_S: Final = 5.0
 SILENCE_S: Final = 60.0
 _REGISTER_EVERY_S: Final = 0.25
 _PAUSE_S: Final = 0.05
-_MOST_AT_ONCE: Final = 16
 _LONGEST_TEXT: Final = 512
 
 
@@ -80,7 +79,11 @@ class RevocationLog:
         self._issuers = dict(issuers or {})
         self._not_fenced_routes = tuple(not_fenced_routes)
         self._deadline_s = deadline_s
-        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        # Whoever waits for a receipt holds one connection, and a second one for the moment of its append: so a worker that
+        # hangs delays receipts, and not the appends of those who come after.
+        most = store.connection_pool.max_connections
+        self._waiting = asyncio.Semaphore(max(1, most // 2))
+        self._appending = asyncio.Semaphore(max(1, most // 4))
         self._last_heard: dict[str, tuple[int, float]] = {}
 
     async def revoke(self, revocation: Revocation) -> Receipt:
@@ -168,12 +171,13 @@ class RevocationLog:
     async def _append_and_wait(self, script: Script, arguments: Sequence[Argument], revocation_id: str) -> Receipt:
         started = self._clock.boot()
         deadline = started + self._deadline_s
-        async with self._slots, self._store.pubsub() as acks, self._own_connection(deadline) as connection:
-            durability = Durability(connection)
-            await durability.before_append()
-            appended = await self._append_until(connection, script, arguments, acks, deadline)
-            tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
-            durable = await durability.after_append()
+        async with self._waiting, self._store.pubsub() as acks:
+            async with self._appending, self._own_connection(deadline) as connection:
+                durability = Durability(connection)
+                await durability.before_append()
+                appended = await self._append_until(connection, script, arguments, acks, deadline)
+                tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
+                durable = await durability.after_append()
             await self._listen(acks, tally, deadline)
         now = self._clock.boot()
         fenced = tally.fenced(now)

@@ -20,10 +20,11 @@ _LENGTH: Final = re.compile(rb"(?:0|[1-9][0-9]{0,17})\Z")
 STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 FIELDS_LIMIT: Final = 200
 
-# Options of `Connection` that name no field, and fields for the client that no backend can mean to keep from it (RFC 9110 §7.6.1).
-_NOT_NAMED: Final = frozenset(
-    (b"", b"close", b"keep-alive", b"upgrade")
-    + (b"set-cookie", b"cache-control", b"content-type", b"content-encoding", b"content-security-policy", b"location", b"vary")
+# Options of `Connection` that name no field (RFC 9110 §7.6.1).
+_OPTIONS: Final = frozenset((b"", b"close", b"keep-alive", b"upgrade"))
+# Fields for the client that no backend can mean to keep from it.
+_NOT_REMOVABLE: Final = frozenset(
+    (b"set-cookie", b"cache-control", b"content-type", b"content-encoding", b"content-security-policy", b"location", b"vary")
 )
 
 
@@ -169,6 +170,6 @@ def _connection(head: AnswerHead, value: bytes) -> None:
         head.is_persistent = False
     elif b"keep-alive" in options:
         head.is_persistent = True
-    named = options - _NOT_NAMED
+    named = options - _OPTIONS - _NOT_REMOVABLE
     if named:  # fields for this connection only (RFC 9110 §7.6.1); what the gateway adds comes later and stays
         head.lines[:] = [line for line in head.lines if line.partition(b":")[0].lower() not in named]

@@ -443,8 +443,10 @@ def unfinished_chunks() -> Iterator[Case]:
 
 def trailers() -> Iterator[Case]:
     fields = (
-        b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Host: evil.example", b"Authorization: Bearer evil", b"Cookie: a=evil",
-        b"X-User: evil", b"X_User: evil", b"Connection: evil", b"Expect: 100-continue", b"Upgrade: evil", b"X-Forwarded-For: evil",
+        b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Host: evil.example", b"Authorization: Bearer evil",
+        b"Cookie: a=evil",
+        b"X-User: evil", b"X_User: evil", b"Connection: evil", b"Expect: 100-continue", b"Upgrade: evil",
+        b"X-Forwarded-For: evil",
     )  # fmt: skip
     for field in fields:
         yield Case("F20", f"dropped {field.decode()!r}", chunked(b"3\r\nabc\r\n0\r\n" + field + b"\r\n\r\n"), 0)
@@ -457,8 +459,10 @@ def trailers() -> Iterator[Case]:
 
 def versions() -> Iterator[Case]:
     wrong = (
-        b"HTTP/0.9 HTTP/1.2 HTTP/1.9 HTTP/2.0 HTTP/2 HTTP/3 HTTP/01.1 HTTP/1.01 HTTP/1.32 HTTP/1.1.1 HTTP/11 HTTP/1 HTTP/ HTTP http/1.1 "
-        b"Http/1.1 HTTPS/1.1 HTTP\\1.1 HTTP/1,1 HTTP/1.1; HTTP/1.1x xHTTP/1.1 HTTP/-1.1 HTTP/1.+1 ICY/1.1 RTSP/1.0 ICE/1.0 SIP/2.0"
+        b"HTTP/0.9 HTTP/1.2 HTTP/1.9 HTTP/2.0 HTTP/2 HTTP/3 HTTP/01.1 HTTP/1.01 HTTP/1.32 HTTP/1.1.1 HTTP/11 HTTP/1 HTTP/ "
+        b"HTTP http/1.1 "
+        b"Http/1.1 HTTPS/1.1 HTTP\\1.1 HTTP/1,1 HTTP/1.1; HTTP/1.1x xHTTP/1.1 HTTP/-1.1 HTTP/1.+1 ICY/1.1 RTSP/1.0 "
+        b"ICE/1.0 SIP/2.0"
     ).split()
     for version in wrong:
         yield Case("F22", f"version {version!r}", get(version=version))
@@ -584,11 +588,14 @@ def methods() -> Iterator[Case]:
 
 def hosts() -> Iterator[Case]:
     wrong = (
-        b"a,b shop.example, user@shop.example user:pass@shop.example shop.example/ shop.example/path shop.example?x shop.example#x "
-        b"shop.example\\x \\shop.example shop.example:99999 shop.example:65536 shop.example:-1 shop.example:+80 shop.example:0x50 "
+        b"a,b shop.example, user@shop.example user:pass@shop.example shop.example/ shop.example/path shop.example?x "
+        b"shop.example#x "
+        b"shop.example\\x \\shop.example shop.example:99999 shop.example:65536 shop.example:-1 shop.example:+80 "
+        b"shop.example:0x50 "
         b"shop.example:80:80 shop.example: shop.example:a [::1 ::1 [::1]] [::1]x [::1]:99999 [] [g] [::1%25eth0] shop.example. "
         b".shop.example shop..example .. . - -shop.example shop.example- _ http://shop.example shop%2eexample shop.example%00 "
-        b'shop.example;x shop.example&x shop.example\'x "shop.example" <shop.example> shop.example| {shop} sh*p.example *.example $HOST ~ !'
+        b'shop.example;x shop.example&x shop.example\'x "shop.example" <shop.example> shop.example| {shop} sh*p.example '
+        b"*.example $HOST ~ !"
     ).split()
     for value in [
         *wrong,
@@ -619,7 +626,8 @@ def hosts() -> Iterator[Case]:
 def targets() -> Iterator[Case]:
     absolute = (
         b"http://shop.example/public/ http://evil.example/public/ HTTP://shop.example/public/ https://shop.example:443/public/ "
-        b"http://user@shop.example/ http://[::1]/public/ http:///public/ http:/public/ http:public ftp://evil.example/ file:///etc/passwd "
+        b"http://user@shop.example/ http://[::1]/public/ http:///public/ http:/public/ http:public ftp://evil.example/ "
+        b"file:///etc/passwd "
         b"javascript:x data:,x unix:/run/x ws://shop.example/public/ //"
     ).split()
     for target in absolute[:-1]:
@@ -664,30 +672,44 @@ def paths() -> Iterator[Case]:
 
 PATHS_REFUSED: dict[str, list[bytes]] = {
     "U01": (
-        b"/public/../admin /public/.. /public/. /public/./admin /.. /. /../admin /./admin /public/%2e%2e/admin /public/%2E%2E/admin /public/.%2e/admin "
-        b"/public/%2e./admin /public/%2e/admin /%2e%2e/%2e%2e/etc/passwd /public/../../admin /public//../admin /public/%2e%2e /public/x/../../admin "
+        b"/public/../admin /public/.. /public/. /public/./admin /.. /. /../admin /./admin /public/%2e%2e/admin "
+        b"/public/%2E%2E/admin /public/.%2e/admin "
+        b"/public/%2e./admin /public/%2e/admin /%2e%2e/%2e%2e/etc/passwd /public/../../admin /public//../admin "
+        b"/public/%2e%2e /public/x/../../admin "
         b"/public/..?x /public/../ /public/%2e%2e/ /public/..//admin"
     ).split(),
     "U02": (
-        b"/public/..%2fadmin /public/..%2Fadmin /public%2fadmin /public%2f..%2fadmin /public/..%5cadmin /public/..%5Cadmin /public%5cadmin /public\\admin "
-        b"/public/..\\admin \\admin /public/%2f /%2fadmin /%2Fadmin /%5cadmin /a%2Fb /public/%2e%2e%2fadmin /public/%2e%2e%5cadmin /public/\\..\\admin"
+        b"/public/..%2fadmin /public/..%2Fadmin /public%2fadmin /public%2f..%2fadmin /public/..%5cadmin "
+        b"/public/..%5Cadmin /public%5cadmin /public\\admin "
+        b"/public/..\\admin \\admin /public/%2f /%2fadmin /%2Fadmin /%5cadmin /a%2Fb /public/%2e%2e%2fadmin "
+        b"/public/%2e%2e%5cadmin /public/\\..\\admin"
     ).split(),
     "U03": (
-        b"/public/;/admin /;/admin /public/;x=1/admin /public;x=1/../admin /public/..;/admin /..;/admin /.;/admin /public/.;x/admin /public/;/../admin "
-        b"/public/%2e%2e;/admin /public/%2e;/admin /public/..;a=b/admin /public/; /public/;x /..; /.; /; /public/..%3b/admin /public/%2e%2e%3Bx/admin /public/%3b/admin /public/.%3b"
+        b"/public/;/admin /;/admin /public/;x=1/admin /public;x=1/../admin /public/..;/admin /..;/admin /.;/admin "
+        b"/public/.;x/admin /public/;/../admin "
+        b"/public/%2e%2e;/admin /public/%2e;/admin /public/..;a=b/admin /public/; /public/;x /..; /.; /; "
+        b"/public/..%3b/admin /public/%2e%2e%3Bx/admin /public/%3b/admin /public/.%3b"
     ).split(),
     "U05": (
-        b"/public/%c0%ae%c0%ae/admin /public/%c0%af /public/%c1%9c /public/%e0%80%ae/admin /public/%e0%80%af /public/%f0%80%80%ae /public/%u002e%u002e/admin "
-        b"/public/%u002f /public/%ff /public/%80 /public/%c3 /public/%ed%a0%80 /public/%f4%90%80%80 /public/%fe /public/%c3%28 /public/%g0 /public/% /public/%2 "
+        b"/public/%c0%ae%c0%ae/admin /public/%c0%af /public/%c1%9c /public/%e0%80%ae/admin /public/%e0%80%af "
+        b"/public/%f0%80%80%ae /public/%u002e%u002e/admin "
+        b"/public/%u002f /public/%ff /public/%80 /public/%c3 /public/%ed%a0%80 /public/%f4%90%80%80 /public/%fe "
+        b"/public/%c3%28 /public/%g0 /public/% /public/%2 "
         b"/public/%%32%65 /public/%%2e /public/%2%65 /public/%zz /public/%-1 /public/%+1 /public/%0"
     ).split(),
     "U06": [
-        b"/public/admin%00", b"/public/%00", b"/public/%00/admin", b"/admin%00.html", b"/public/%0d%0aX-User:%20evil", b"/public/%0a", b"/public/%0A", b"/public/%0d",
-        b"/public/%09", b"/public/%1f", b"/public/%7f", b"/public/%0b", b"/public/%08", b"/public/%1b", b"/public/x%0d%0a%0d%0aGET%20/admin",
+        b"/public/admin%00", b"/public/%00", b"/public/%00/admin", b"/admin%00.html", b"/public/%0d%0aX-User:%20evil",
+        b"/public/%0a", b"/public/%0A", b"/public/%0d",
+        b"/public/%09", b"/public/%1f", b"/public/%7f", b"/public/%0b", b"/public/%08", b"/public/%1b",
+        b"/public/x%0d%0a%0d%0aGET%20/admin",
     ],
-    "U07": [b"/public#/../admin", b"/public/#", b"/admin#", b"/public/#/admin", b"/public/?#x", b"/public/?x=#", b"#", b"/#", b"/public/x#y?z"],
+    "U07": [
+        b"/public#/../admin", b"/public/#", b"/admin#", b"/public/#/admin", b"/public/?#x", b"/public/?x=#", b"#", b"/#",
+        b"/public/x#y?z",
+    ],
     "U10": [
-        b"/public/\xc3\xa9", b"/public/\xff", b"/public/\x80", b"/public/?\xc3\xa9", b"/\xe2\x80\xae", b"/public/\xef\xbc\x8e\xef\xbc\x8e/admin", b"/public/\xa0", b"/public/\xad",
+        b"/public/\xc3\xa9", b"/public/\xff", b"/public/\x80", b"/public/?\xc3\xa9", b"/\xe2\x80\xae",
+        b"/public/\xef\xbc\x8e\xef\xbc\x8e/admin", b"/public/\xa0", b"/public/\xad",
         b'/public/"x"', b"/public/<x>", b"/public/\x7f", b"/public/\x01", b"/public/\x0b", b"/public/\t",
     ],
 }  # fmt: skip

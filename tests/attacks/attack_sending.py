@@ -1,7 +1,7 @@
 """Sending a case to the gateway and reading everything that comes back, strictly.
 
-The client half-closes nothing and gives up nothing: it sends, and reads until the gateway closes. A case is refused only when that
-happens, so a connection that stays open is a failure by itself (the read has a deadline).
+The client half-closes nothing and gives up nothing: it sends, and reads until the gateway closes. A case is refused only when
+that happens, so a connection that stays open is a failure by itself (the read has a deadline).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""One data plane and one backend for a whole test file where that is enough, fresh ones where it is not; on uvloop, as in production."""
+"""One data plane and one backend for a file of tests where that is enough, fresh ones where not; on uvloop, as in production."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""Hostile and broken backends (X): the client gets a 502, or a connection that visibly breaks off; the next user gets their own answer."""
+"""Hostile and broken backends (X): the client gets a 502 or an answer that visibly breaks off; the next user their own answer."""
 
 import asyncio
 import contextlib

@@ -165,7 +165,8 @@ async def test_H04_many_copies_are_as_good_as_none(name: str, gateway: DataPlane
 CONNECTION_LISTS = [
     ["Connection: X-User"], ["connection: x-user"], ["Connection: close", "Connection: X-User"], ["Connection: close, X-User"],
     ["Connection: x-user, x-user-groups, x-session-id, x-request-id, x-forwarded-for"], ["CONNECTION: X-USER, Keep-Alive"],
-    ["Connection: X_User"], ["Connection: ,,X-User,"], ["Connection:\tX-User\t"], ["Connection: keep-alive", "connection: X-Forwarded-For"],
+    ["Connection: X_User"], ["Connection: ,,X-User,"], ["Connection:\tX-User\t"], ["Connection: keep-alive",
+    "connection: X-Forwarded-For"],
     ["Proxy-Connection: X-User"], ["Keep-Alive: X-User"],
 ]  # fmt: skip
 

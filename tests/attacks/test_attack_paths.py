@@ -70,7 +70,8 @@ async def test_what_is_forwarded_is_the_canonical_path(case: str, gateway: DataP
 
 
 ADMIN_IN_ANOTHER_SPELLING = [
-    b"/admin", b"/admin/", b"//admin", b"/admin//x", b"/%61dmin", b"/%61%64%6d%69%6e/", b"/admi%6e", b"/admin?x=/public", b"/admin/?", b"//admin//",
+    b"/admin", b"/admin/", b"//admin", b"/admin//x", b"/%61dmin", b"/%61%64%6d%69%6e/", b"/admi%6e", b"/admin?x=/public",
+    b"/admin/?", b"//admin//",
     b"/admin%3bx", b"/admin%3b/x", b"/admin/;x", b"/admin;x", b"/admin;x/", b"/admin;/", b"/admin/x;y", b"/admin/%3bx",
 ]  # fmt: skip
 
@@ -78,16 +79,19 @@ ADMIN_IN_ANOTHER_SPELLING = [
 async def test_U04_U08_U12_every_spelling_of_a_guarded_path_is_guarded(gateway: DataPlane, backend: RecordingBackend) -> None:
     backend.requests.clear()
     replies = {target: (await gateway.ask(ask(target))).status for target in ADMIN_IN_ANOTHER_SPELLING}
-    assert {status for status in replies.values()} <= {400, 403}, replies
+    assert set(replies.values()) <= {400, 403}, replies
     assert backend.requests == []
     assert (await gateway.ask(ask(b"/admin/x", groups=["staff"]))).status == 200
 
 
 # U17: variations of a guarded path as bypass tools make them, generated here: each of these in front of, within and behind it.
 DECORATIONS = [
-    b".", b"..", b"...", b";", b"..;", b";/", b".;/", b"%2e", b"%2e%2e", b"%2f", b"%5c", b"\\", b"%00", b"%09", b"%20", b"%0a", b"%0d%0a", b"#", b"%23", b"?", b"??",
-    b"//", b"/./", b"/../", b"/..;/", b"/;/", b"/.//./", b"~", b"*", b"@", b"!", b"&", b"=", b"%", b"%ff", b"%c0%ae", b"%252e", b"%252f", b"%ef%bc%8f", b".json", b".css",
-    b".html", b";.css", b"%3b", b"%3f", b"|", b"^", b"`", b"'", b'"', b"<", b">", b"{", b"}", b"[", b"]", b"(", b")", b"+", b",", b":", b"$", b"-", b"_", b"0", b"a", b"\xa0", b"\x85",
+    b".", b"..", b"...", b";", b"..;", b";/", b".;/", b"%2e", b"%2e%2e", b"%2f", b"%5c", b"\\", b"%00", b"%09", b"%20",
+    b"%0a", b"%0d%0a", b"#", b"%23", b"?", b"??",
+    b"//", b"/./", b"/../", b"/..;/", b"/;/", b"/.//./", b"~", b"*", b"@", b"!", b"&", b"=", b"%", b"%ff", b"%c0%ae",
+    b"%252e", b"%252f", b"%ef%bc%8f", b".json", b".css",
+    b".html", b";.css", b"%3b", b"%3f", b"|", b"^", b"`", b"'", b'"', b"<", b">", b"{", b"}", b"[", b"]", b"(", b")", b"+",
+    b",", b":", b"$", b"-", b"_", b"0", b"a", b"\xa0", b"\x85",
 ]  # fmt: skip
 
 
@@ -159,7 +163,7 @@ async def test_U17_no_decoration_passes_without_a_token(gateway: DataPlane, back
 
 
 def name_of_route(path: bytes) -> str | None:
-    """The route of a POST to `path`, by the rule that operators are told: a prefix ends in a slash, and matches without it too."""
+    """The route of a POST to `path`, by the rule that operators are told: a prefix ends in a slash, which may be missing."""
     for route in ROUTES:
         pattern = str(route["path"]).encode()
         if path in (pattern, pattern.removesuffix(b"/")) or (pattern.endswith(b"/") and path.startswith(pattern)):
@@ -167,7 +171,7 @@ def name_of_route(path: bytes) -> str | None:
     return None
 
 
-def test_U01_U02_U03_U04_all_readings_of_a_path_lead_to_the_same_route() -> None:
+async def test_U01_U02_U03_U04_all_readings_of_a_path_lead_to_the_same_route() -> None:
     """Every path of three parts out of these: refused, or on one route in every reading."""
     routes = compile_routes([RouteConfig.model_validate(route) for route in ROUTES])
     parts = [

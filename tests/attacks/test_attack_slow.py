@@ -36,7 +36,8 @@ async def test_F19_a_body_that_does_not_end_is_cut_off(case: Case, hasty: DataPl
 
 
 HEADS = [
-    b"G", b"GET /public/", b"GET /public/ HTTP/1.1", b"GET /public/ HTTP/1.1\r", b"GET /public/ HTTP/1.1\r\n", b"GET /public/ HTTP/1.1\r\nHost: shop.example",
+    b"G", b"GET /public/", b"GET /public/ HTTP/1.1", b"GET /public/ HTTP/1.1\r", b"GET /public/ HTTP/1.1\r\n",
+    b"GET /public/ HTTP/1.1\r\nHost: shop.example",
     b"GET /public/ HTTP/1.1\r\nHost: shop.example\r\n", b"GET /public/ HTTP/1.1\r\nHost: shop.example\r\n\r", b"", b"\r", b"\r\n",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The same over TLS: framing does not change, an end without close_notify does not look like an end, and nothing else is spoken there."""
+"""The same over TLS: framing does not change, an answer that breaks off still shows it, and nothing else is spoken there."""
 
 import asyncio
 import datetime

@@ -1,6 +1,6 @@
 """Upgrades and WebSocket (W): a tunnel exists only after the backend's 101, and then it is a tunnel, byte for byte.
 
-The handshakes that are refused by form alone (W01, half of W06) are in `attack_families.py`, and sent by `test_attack_framing.py`.
+Handshakes that are refused by form alone (W01, half of W06) are in `attack_families.py`, and sent by `test_attack_framing.py`.
 """
 
 import asyncio

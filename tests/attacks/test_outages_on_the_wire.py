@@ -9,9 +9,9 @@ import asyncio
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -183,6 +183,22 @@ def test_A02_a_hundred_revocations_at_once_are_a_hundred_complete_receipts(stopp
     assert {stopped.show(gateway.token(sid=f"at-once-{number}")).told for number in range(100)} == {"401 revoked-session"}
 
 
+def test_A02_W2_a_worker_that_hangs_delays_receipts_and_no_revocation(stopped: Wire):
+    gateway = stopped.gateway
+    eventually(lambda: all(worker["ready"] for worker in gateway.status()["workers"]))
+    tokens = [gateway.token(sid=f"undelayed-{number}") for number in range(80)]
+    halted = gateway.workers()[0]
+    os.kill(halted, signal.SIGSTOP)
+    try:
+        answers = at_once(80, lambda number: gateway.call("POST", "/v1/revocations", json={"session": f"undelayed-{number}"}))
+    finally:
+        os.kill(halted, signal.SIGCONT)
+    receipts = [answer.json() for answer in answers]
+    assert {(receipt["enforced_by"], receipt["fenced"], receipt["complete"]) for receipt in receipts} == {(1, 1, True)}
+    assert max(receipt["took_ms"] for receipt in receipts) < 5_000  # one fence, not one after the other
+    assert {stopped.show(token).told for token in tokens} <= {"401 revoked-session", UNAVAILABLE}
+
+
 def test_A02_the_same_revocation_and_its_undoing_at_once_end_in_one_of_the_two_everywhere(stopped: Wire):
     gateway, token = stopped.gateway, stopped.gateway.token(jti="contested")
     receipts = [gateway.revoke(token_id="contested", issuer=ISSUER) for _ in range(4)]
@@ -198,28 +214,46 @@ def test_W2_W4_nothing_flows_in_a_live_connection_of_a_worker_that_was_fenced(st
     writers: list[asyncio.StreamWriter] = []
     usual = backend.backend.answer
 
-    async def upgrade(request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        if not request.values("upgrade"):
+    async def begin(request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if request.values("upgrade"):
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: stream\r\nConnection: upgrade\r\n\r\n")
+        elif request.target == b"/download":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n1")
+        else:
             return await usual(request, reader, writer)
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: stream\r\nConnection: upgrade\r\n\r\n")
         writers.append(writer)
         await reader.read(1)
         return False
 
-    async def speak() -> None:
+    async def speak(words: bytes) -> None:
         for writer in writers:
             if not writer.is_closing():
-                writer.write(b"after the receipt")
+                writer.write(words)
 
-    backend.backend.answer = upgrade
-    clients = [stopped.open_tunnel(gateway.token(sid="tunnelled")) for _ in range(16)]
+    def everybody_speaks(words: bytes) -> None:
+        backend.run(speak(words))
+        for client in uploads:
+            with suppress(OSError):
+                client.sendall(words)
+
+    backend.backend.answer = begin
+    token = gateway.token(sid="tunnelled")
+    clients = [stopped.open(token, "/tunnel", "Upgrade: stream", "Connection: upgrade") for _ in range(12)]
+    clients += [stopped.open(token, "/download") for _ in range(12)]
+    uploads = [stopped.begin_upload(token) for _ in range(12)]
+    eventually(lambda: len(writers) == 24)
     halted = gateway.workers()[0]
     os.kill(halted, signal.SIGSTOP)
     try:
+        everybody_speaks(b"before ")  # so that these are the first it hears of, and not the store
         receipt = gateway.call("POST", "/v1/revocations", json={"session": "tunnelled"}).json()
         assert (receipt["fenced"], receipt["complete"]) == (1, True)
-        backend.run(speak())
+        everybody_speaks(b"after the receipt")
     finally:
         os.kill(halted, signal.SIGCONT)
         backend.backend.answer = usual
-    assert Counter(stopped.rest_of(client) for client in clients) == {b"": 16}
+    assert not [rest for rest in map(stopped.rest_of, clients) if b"after the receipt" in rest]
+    for client in uploads:
+        stopped.rest_of(client)
+    within(5, lambda: len([broken for broken in backend.backend.broken if b"POST /upload" in broken]) == 12)
+    assert not [broken for broken in backend.backend.broken if b"after the receipt" in broken]

@@ -126,15 +126,23 @@ class Wire:
         raw = token if isinstance(token, bytes) else token.encode()
         return self.get(path, b"Authorization: Bearer " + raw)
 
-    def open_tunnel(self, token: str) -> socket.socket:
-        """A connection that was upgraded to bytes of no protocol we know."""
-        client = socket.create_connection(("127.0.0.1", self.gateway.port), PATIENCE_S)
-        lines = f"Authorization: Bearer {token}\r\nUpgrade: stream\r\nConnection: upgrade\r\n\r\n"
-        client.sendall(b"GET /tunnel HTTP/1.1\r\nHost: shop.example\r\n" + lines.encode())
+    def open(self, token: str, path: str, *lines: str) -> socket.socket:
+        """A connection on which an answer has begun: its head was read, what follows was not."""
+        client = self._begin(f"GET {path}", token, *lines)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += client.recv(1)
-        assert head.startswith(b"HTTP/1.1 101 ")
+        assert head[9:12] in (b"101", b"200")
+        return client
+
+    def begin_upload(self, token: str) -> socket.socket:
+        """A connection on which a body has begun, the beginning of which may be on its way to the backend."""
+        return self._begin("POST /upload", token, "Content-Length: 1000")
+
+    def _begin(self, line: str, token: str, *lines: str) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", self.gateway.port), PATIENCE_S)
+        head = [f"{line} HTTP/1.1", "Host: shop.example", f"Authorization: Bearer {token}", *lines]
+        client.sendall("\r\n".join([*head, "", ""]).encode())
         return client
 
     def rest_of(self, client: socket.socket) -> bytes:

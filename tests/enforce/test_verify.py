@@ -720,7 +720,16 @@ def test_J58_J59_rotation_overlap_withdrawal_and_the_future_key() -> None:
     assert (outcome(old.token(), issuers), outcome(new.token(), issuers)) == (None, None)
     issuer.adopt(parse_key_set(key_set(new.signer), ["RS256"]))
     assert (outcome(old.token(), issuers), outcome(new.token(), issuers)) == (UNKNOWN_KEY, None)
-    assert kept.generation != issuer.generation  # so whoever kept it must verify it anew
+    assert issuer.has_withdrawn(kept)
+
+
+def test_J59_a_key_that_stays_in_a_newer_set_is_not_withdrawn() -> None:
+    old, new = Provider(signer=rsa_signer("old")), Provider(signer=rsa_signer("new"))
+    issuers = trusting(old)
+    issuer, kept = issuers[old.issuer], accepted(old.token(), issuers)
+    assert not issuer.has_withdrawn(kept)
+    issuer.adopt(parse_key_set(key_set(old.signer, new.signer), ["RS256"]))
+    assert not issuer.has_withdrawn(kept)
 
 
 def test_J58_another_key_under_the_same_kid_does_not_verify_old_tokens() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +35,16 @@ async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> Non
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0)
+
+
+def stop_reading(client: RawClient) -> None:
+    """The client reads no more, and the kernel takes little for it, however much it would on this machine."""
+    client.writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+    client.writer.transport.pause_reading()
+
+
+def read_again(client: RawClient) -> None:
+    client.writer.transport.resume_reading()
 
 
 async def closed_without_an_answer(client: RawClient) -> None:

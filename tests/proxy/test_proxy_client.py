@@ -1,7 +1,6 @@
 """One client connection: exchanges in order, bounds on everything, and an end that nobody mistakes for an answer."""
 
 import asyncio
-import socket
 
 import pytest
 from backends import Received, RecordingBackend, plain, raw
@@ -13,11 +12,15 @@ from exchanging import (
     closed_without_an_answer,
     only_client,
     only_upstream,
+    read_again,
     request,
     send_in_segments,
     serving,
+    stop_reading,
     until,
 )
+
+from gateway.proxy.client import LINGER_S, ClientConnection
 
 # What may lie in the gateway for one direction of one connection: asyncio's high-water mark and one read of uvloop's.
 BUFFERED_AT_MOST = 64 * 1024 + 256 * 1024
@@ -317,17 +320,11 @@ async def test_F27_a_body_that_does_not_come_is_the_clients_fault_and_not_the_up
     assert backend.requests == []
 
 
-def small_window(client: RawClient) -> None:
-    """Let the kernel take as little as it can for the client."""
-    client.writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-
-
 async def test_a_client_that_does_not_read_is_given_up(start: Start, backend: RecordingBackend) -> None:
     gateway = await start(backend.port, timeouts={"write": "100ms"})
     backend.answer = plain("200 OK", bytes(32 * MEGABYTE))
     client = await gateway.connect()
-    small_window(client)
-    client.writer.transport.pause_reading()
+    stop_reading(client)
     await client.send(request(token=alice()))
     await backend.wait_for(lambda: len(backend.requests) == 1)
     await backend.wait_for(lambda: backend.open_connections == 0)
@@ -354,14 +351,14 @@ async def test_X09_a_client_that_reads_slowly_pauses_the_upstream_and_loses_noth
 
     backend.answer = flood
     client = await gateway.connect()
-    client.writer.transport.pause_reading()
+    stop_reading(client)
     await client.send(request(token=alice()))
     await backend.wait_for(lambda: len(backend.requests) == 1)
     upstream, served = only_upstream(gateway), only_client(gateway)
     await until(lambda: not upstream.transport.is_reading())
     assert served.transport.get_write_buffer_size() <= BUFFERED_AT_MOST
     assert sent < total
-    client.writer.transport.resume_reading()
+    read_again(client)
     reply = await client.read_reply()
     assert reply.body == bytes(total)
     assert sent == total
@@ -399,7 +396,6 @@ async def test_an_upstream_that_reads_slowly_pauses_the_client_and_loses_nothing
         served, upstream = only_client(gateway), only_upstream(gateway)
         await until(lambda: upstream.transport.get_write_buffer_size() and not served.transport.is_reading())
         assert upstream.transport.get_write_buffer_size() <= BUFFERED_AT_MOST
-        assert not sending.done()
         gate.set()
         assert (await client.read_reply()).status == 201
         await sending
@@ -421,22 +417,57 @@ async def test_an_upstream_that_never_reads_is_given_up(start: Start) -> None:
         await asyncio.gather(sending, return_exceptions=True)
 
 
-async def test_a_client_that_read_its_last_answer_slowly_is_let_go_in_the_end(start: Start, backend: RecordingBackend) -> None:
-    """It gets the whole answer, however slowly it begins to read, but a connection that it then holds open is closed."""
-    gateway = await start(backend.port)
-    body = bytes(16 * MEGABYTE)
-    backend.answer = plain("200 OK", body, "Connection: close")
+async def lingering(gateway: DataPlane, body: bytes) -> tuple[RawClient, ClientConnection]:
+    """A client that does not read its last answer yet, all of which the gateway has written."""
     client = await gateway.connect()
-    client.writer.transport.pause_reading()
-    await client.send(request("/", "Connection: close", token=alice()))
-    await until(lambda: len(gateway.plane.clients) == 1)
+    stop_reading(client)
+    await until(lambda: gateway.plane.clients)
     served = only_client(gateway)
-    await until(lambda: served._is_blocked)
-    client.writer.transport.resume_reading()
+    served.transport.set_write_buffer_limits(high=2 * len(body))  # so that the upstream is not paused
+    await client.send(request("/", "Connection: close", token=alice()))
+    await until(lambda: served.phase.value == "linger")
+    assert served.transport.get_write_buffer_size() > 0
+    return client, served
+
+
+async def test_a_client_that_reads_its_last_answer_slowly_gets_all_of_it(gateway: DataPlane, backend: RecordingBackend) -> None:
+    body = bytes(16 * MEGABYTE)
+    backend.answer = plain("200 OK", body)
+    client, served = await lingering(gateway, body)
+    served.on_deadline()
+    timeouts = gateway.plane.timeouts
+    assert served.deadline == gateway.plane.tick_time + timeouts.write, "it may take its time, once"
+    read_again(client)
     assert (await client.read_reply()).body == body
-    assert await client.reader.read() == b"", "our half of the connection is closed; the client keeps its own open"
-    assert served in gateway.plane.clients
+    assert await client.reader.read() == b""
+    assert served in gateway.plane.clients, "our half of the connection is closed; the client keeps its own open"
+    served.on_deadline()
     await until(lambda: not gateway.plane.clients)
+
+
+async def test_a_client_that_does_not_read_its_last_answer_is_let_go(gateway: DataPlane, backend: RecordingBackend) -> None:
+    body = bytes(16 * MEGABYTE)
+    backend.answer = plain("200 OK", body)
+    _, served = await lingering(gateway, body)
+    served.on_deadline()
+    assert served in gateway.plane.clients
+    served.on_deadline()
+    await until(lambda: not gateway.plane.clients)
+
+
+@pytest.mark.parametrize(("sent", "phase"), [((), "head"), (("Connection: close",), "linger")])
+async def test_a_client_that_reads_again_has_a_deadline_for_what_is_next(
+    gateway: DataPlane, sent: tuple[str, ...], phase: str
+) -> None:
+    client = await gateway.connect()
+    assert (await client.ask(request("/", *sent, token=alice()))).status == 200
+    served = only_client(gateway)
+    plane = gateway.plane
+    assert served.phase.value == phase
+    served.pause_writing()
+    assert served.deadline == plane.tick_time + plane.timeouts.write
+    served.resume_writing()
+    assert served.deadline == plane.tick_time + (plane.timeouts.keep_alive if phase == "head" else LINGER_S)
 
 
 async def test_a_client_that_half_closes_has_gone(gateway: DataPlane, backend: RecordingBackend) -> None:

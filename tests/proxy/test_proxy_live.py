@@ -213,6 +213,8 @@ async def test_a_close_frame_is_never_put_into_the_middle_of_another_frame(start
 async def test_an_answer_that_begins_after_the_fact_does_not_begin(gateway: DataPlane, backend: RecordingBackend) -> None:
     """The application was already thinking when the session ended; its stream is nobody's any more."""
     gate = asyncio.Event()
+    assert gateway.listener._sweeper is not None
+    gateway.listener._sweeper.cancel()  # it would find the stream later; it must be found now
 
     async def think(received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         await gate.wait()
@@ -249,7 +251,9 @@ async def test_an_upload_is_cut_while_it_is_sent_and_left_alone_once_it_is_compl
 
     backend.answer = work
     complete = await gateway.connect()
-    await complete.send(request("/", token=alice(sid="session-2"), method="POST", body=b"whole"))
+    await complete.send(request("/", "Content-Length: 10", token=alice(sid="session-2"), method="POST") + b"half ")
+    await until(lambda: len(gateway.plane.live) == 1)
+    await complete.send(b"whole")
     await backend.wait_for(lambda: len(backend.requests) == 1)
     revoke(gateway, Kind.SESSION, "session-2")
     gate.set()

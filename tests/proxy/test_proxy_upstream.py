@@ -5,7 +5,18 @@ import asyncio
 import pytest
 from backends import Received, RecordingBackend, plain, raw
 from data_plane import DataPlane
-from exchanging import Start, alice, closed_without_an_answer, in_segments, only_upstream, request, serving, until
+from exchanging import (
+    Start,
+    alice,
+    closed_without_an_answer,
+    in_segments,
+    only_upstream,
+    read_again,
+    request,
+    serving,
+    stop_reading,
+    until,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -174,7 +185,7 @@ async def test_X01_X05_what_follows_an_answer_is_nobodys(gateway: DataPlane, bac
         OK + b"X: " + b"y" * 70_000,
         OK + b"X: y\r\n" * 300 + b"\r\n",
         b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 40,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 40 + OK + b"Content-Length: 0\r\n\r\n",
     ],
 )
 async def test_X02_X06_X08_what_is_no_answer_is_a_bad_gateway(
@@ -343,11 +354,11 @@ async def test_an_answer_may_end_while_the_client_still_reads_it_slowly(gateway:
     body = bytes(8 << 20)
     backend.answer = plain("200 OK", body)
     client = await gateway.connect()
-    client.writer.transport.pause_reading()
+    stop_reading(client)
     await client.send(request(token=alice()) + request("/next", token=alice()))
     await backend.wait_for(lambda: len(backend.requests) == 1)
     await until(lambda: not only_upstream(gateway).transport.is_reading())
-    client.writer.transport.resume_reading()
+    read_again(client)
     assert (await client.read_reply()).body == body
     assert (await client.read_reply()).body == body
     assert backend.connections == 1

@@ -106,7 +106,8 @@ async def test_L2_a_fork_is_lost(store_url: str, store: Store, log: RevocationLo
 
 async def test_L2_below_the_floor_a_follower_reloads_and_merges(store_url: str, store: Store, log: RevocationLog) -> None:
     epoch = await log.declare()
-    async with following(store_url) as worker:
+    told: list[tuple[bool, State]] = []
+    async with following(store_url, on_snapshot=lambda view: told.append((view.find(ALICE) > 0, view.state))) as worker:
         await worker.until_live()
         await log.revoke(Revocation(Kind.USER, "alice"))
         script = """
@@ -119,6 +120,8 @@ async def test_L2_below_the_floor_a_follower_reloads_and_merges(store_url: str, 
         await worker.until_live()
         assert worker.view.find(ALICE)
         assert worker.follower.statistics.position == 3
+    # W1: live connections are told of a snapshot's facts while the view has them and nothing is acknowledged yet
+    assert told == [(False, State.CATCHING_UP), (True, State.CATCHING_UP)]
 
 
 async def test_L3_a_replica_proves_nothing(store_url: str, store: Store, log: RevocationLog) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from store_process import until
 
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.store import embedded
 from gateway.store.client import command, connect
 from gateway.store.embedded import LONGEST_SOCKET_PATH, EmbeddedServer
@@ -107,6 +107,27 @@ async def test_a_deep_folder_gets_a_short_private_socket(tmp_path: Path) -> None
     assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
     await server.stop()
     assert not socket.parent.exists()
+
+
+async def test_a_restart_that_fails_keeps_the_socket_and_the_folder_for_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers were told the path at their start, and look nowhere else."""
+    server = EmbeddedServer(tmp_path / ("deep" * 30))
+    url = await server.start()
+    assert server.process_id
+    os.kill(server.process_id, signal.SIGKILL)
+    await server.wait()
+    with monkeypatch.context() as broken:
+        broken.setattr(embedded, "find_server", lambda: "/bin/false")
+        with pytest.raises(StoreUnavailable):
+            await server.start()
+        with pytest.raises(ConfigurationError, match="used by another gateway"):
+            broken.setattr(embedded, "_LOCK_DEADLINE_S", 0.05)
+            await EmbeddedServer(tmp_path / ("deep" * 30)).start()
+    assert await server.start() == url
+    assert await ask(url, "PING")
+    await server.stop()
 
 
 async def test_L5_only_the_very_first_start_is_a_first_start(tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def test_a_dead_gateways_path_is_taken_over_and_a_live_ones_is_not(tmp_path: Pat
     listeners.close()
 
 
+def test_a_live_gateway_whose_queue_is_full_is_not_waited_for(tmp_path: Path):
+    path = str(tmp_path / "gateway.sock")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(path)
+        busy.listen(0)
+        waiting.connect(path)
+        with pytest.raises(CannotListen, match="in use"):
+            Listeners.open([Address(path=path)])
+
+
 def test_a_file_in_the_way_is_not_removed(tmp_path: Path):
     path = tmp_path / "notes.txt"
     path.write_text("mine")

@@ -1,6 +1,7 @@
 """Workers that die, hang, never start or do not want to end; real processes, real signals."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.listeners import CannotListen
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect
+from gateway.store.embedded import EmbeddedServer
 
 
 @pytest.fixture
@@ -166,6 +168,21 @@ async def test_L5_an_embedded_store_declares_itself_and_comes_back(tmp_path: Pat
         await eventually(lambda: gateway.supervisor.store.is_up and gateway.supervisor.is_ready)
     async with running(configuration(tmp_path, "embedded")) as gateway:
         assert (await gateway.call("GET", "/v1/status"))[2]["store"]["epoch"] == document["store"]["epoch"]
+
+
+async def test_a_disk_error_does_not_end_the_watch_over_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with running(configuration(tmp_path, "embedded")) as gateway:
+        server = gateway.supervisor._store._server  # type: ignore[union-attr]
+        killed = server.process_id
+        with monkeypatch.context() as full:
+            full.setattr(EmbeddedServer, "_launch", _no_space_left)
+            signal_process(killed, signal.SIGKILL)
+            await eventually(lambda: "No space left" in gateway.supervisor.store.problem)
+        await eventually(lambda: server.process_id is not None and gateway.supervisor.store.is_up)
+
+
+def _no_space_left(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 async def test_an_address_in_use_is_told_by_name_and_nothing_is_left(declared: str, tmp_path: Path):

@@ -449,6 +449,21 @@ def test_a_repeated_block_of_fields_with_another_address_keeps_the_first_head_as
     assert (second.path, second.query) == (b"/b", b"")
 
 
+def test_a_repeated_request_is_recognised_only_when_it_is_that_very_one() -> None:
+    one = reader()
+    raw = head("GET /a?x HTTP/1.1", "Host: a", "X: 1")
+    assert one.repeated(raw) is None
+    first = one.read(raw)
+    assert one.repeated(raw) is first
+    for other in (raw[:-1], raw + b"G", raw + raw, raw.replace(b"/a?x", b"/a?y"), raw.replace(b"GET", b"PUT"), b""):
+        assert one.repeated(other) is None
+    second = one.read(head("GET /b HTTP/1.1", "Host: a", "X: 1"))
+    assert one.repeated(raw) is None
+    assert one.repeated(head("GET /b HTTP/1.1", "Host: a", "X: 1")) is second
+    one.rest()
+    assert one.repeated(head("GET /b HTTP/1.1", "Host: a", "X: 1")) is None
+
+
 def test_of_a_long_head_nothing_is_kept_while_the_connection_idles() -> None:
     one = reader()
     one.read(head(GET, "Host: a"))
