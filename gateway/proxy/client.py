@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.proxy.upstream import UpstreamConnection
 
 PIPELINE_LIMIT_BYTES = 64 * 1024
+HEADS_PER_TURN = 32
 LINGER_S = 2.0
 REST_AFTER_S = 2.0
 _BY_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time at all
@@ -309,8 +310,13 @@ class ClientConnection(asyncio.Protocol):
         if self._is_running:
             return
         self._is_running = True
+        served = 0
         try:
             while self.phase is _HEAD and self._buffer and not self._is_blocked:
+                if served == HEADS_PER_TURN:  # the others have waited long enough
+                    self._plane.loop.call_soon(self._run)
+                    break
+                served += 1
                 head = self._next_head()
                 if head is None:
                     break

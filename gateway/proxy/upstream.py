@@ -261,7 +261,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _read_head(self) -> None:
         while self.phase is _HEAD:
             end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
+            if end < 0 or end > HEAD_LIMIT_BYTES:
                 if len(self._buffer) > HEAD_LIMIT_BYTES or b"\n\n" in self._buffer:
                     self._fail(UpstreamBroken("the upstream's answer has no head"))
                 return

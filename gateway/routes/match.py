@@ -14,6 +14,10 @@ from gateway.wire.path import canonical, without_parameters
 RESERVED_PREFIX = b"/auth/"
 RESERVED_PATHS = frozenset((b"/auth", b"/.well-known/jwks.json"))
 
+# As numbers: looking for one byte takes 20 ns, for bytes of length one 120.
+_SEMICOLON = ord(";")
+_PERCENT = ord("%")
+
 
 class RouteTable:
     """All routes, in the order of the configuration."""
@@ -27,9 +31,13 @@ class RouteTable:
     def match(self, method: bytes, path: bytes) -> Route | None:
         """The route of a request, or None. Raises BadRequest when the path's two readings disagree."""
         route = self._first(method, path)
-        if (b";" in path or b"%3B" in path) and self._first(method, canonical(without_parameters(path))) is not route:
-            raise BadRequest("the path means different things with and without its parameters")
+        if _SEMICOLON in path or (_PERCENT in path and b"%3B" in path):
+            self._refuse_two_readings(method, path, route)
         return route
+
+    def _refuse_two_readings(self, method: bytes, path: bytes, route: Route | None) -> None:
+        if self._first(method, canonical(without_parameters(path))) is not route:
+            raise BadRequest("the path means different things with and without its parameters")
 
     def _first(self, method: bytes, path: bytes) -> Route | None:
         if path.startswith(RESERVED_PREFIX) or path in RESERVED_PATHS:

@@ -335,6 +335,19 @@ async def test_F29_what_waits_behind_a_slow_exchange_is_bounded(start: Start) ->
     assert most < 1 << 20
 
 
+async def test_F29_a_row_of_refusals_does_not_hold_up_the_neighbours(shared_gateway: DataPlane) -> None:
+    """Requests that are answered without waiting for anything are served in turns with what else there is to do."""
+    client, neighbour = await shared_gateway.connect(), await shared_gateway.connect()
+    reading = asyncio.create_task(client.reader.read(-1))
+    client.writer.write(get(target=b"/guarded") * 4000)
+    neighbour.writer.write(ASK)
+    assert (await neighbour.read_reply()).status == 200
+    assert any(each._buffer for each in shared_gateway.plane.clients)  # most of the row is still to come
+    for each in (client, neighbour):
+        each.close()
+    await asyncio.gather(reading, return_exceptions=True)
+
+
 async def test_F29_what_follows_a_close_or_a_refusal_is_not_read(shared_gateway: DataPlane, byte_backend: ByteBackend) -> None:
     byte_backend.taken()
     for first, status in (

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.xdist_group("live2")
 
 PER_CLIENT = 40
 DESCRIPTORS = 256
+STORE_CONNECTIONS = 32
+"""A worker keeps at most so many to the store, and opens them when that many one-time tokens are claimed at once."""
 IS_RESET = struct.pack("ii", 1, 0)
 
 
@@ -170,7 +172,7 @@ def test_D09_R06_connections_that_come_and_go_leave_nothing_behind(attacked: Wir
 
     before = rounds(200)
     after = rounds(3000)
-    assert all(later <= earlier + 2 for earlier, later in zip(before, after, strict=True)), (before, after)
+    assert all(later <= earlier + STORE_CONNECTIONS for earlier, later in zip(before, after, strict=True)), (before, after)
     assert attacked.everywhere(gateway.token()) == {"200"}
     assert not [line for line in gateway.messages() if "exception" in line]
 

@@ -79,9 +79,10 @@ def test_R02_R03_R04_R13_no_outage_lets_a_revoked_token_in_and_each_ends_by_itse
         answer = outage.show(good)
         assert b"\r\nretry-after: " in answer.head.lower() and b"set-cookie" not in answer.head.lower()
         eventually(lambda: not gateway.is_ready())
-        refused = gateway.call("POST", "/v1/revocations", json={"user": "unknown-result"})
-        assert (refused.status_code, refused.json()["reason"]) == (503, "store-unavailable")
-        assert "The result is unknown" in refused.json()["detail"]
+        if end == store_process.freeze:  # the answer takes its whole deadline
+            refused = gateway.call("POST", "/v1/revocations", json={"user": "unknown-result"})
+            assert (refused.status_code, refused.json()["reason"]) == (503, "store-unavailable")
+            assert "The result is unknown" in refused.json()["detail"]
         recover()
         within(RECOVERY_S, lambda: outage.everywhere(good, times=8) == {"200"})
         assert told(outage, revoked) == WHEN_REVOKED
@@ -124,7 +125,12 @@ def test_L5_a_worker_that_starts_on_a_rolled_back_store_does_not_let_in_what_the
     eventually(lambda: not gateway.is_ready())
     killed = gateway.workers()[0]
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: gateway.status()["workers"][0]["replica"] in ("live", "lost") and gateway.workers()[0] != killed)
+
+    def is_decided() -> bool:
+        worker = gateway.status()["workers"][0]
+        return worker["pid"] not in (killed, None) and (worker["ready"] or worker["replica"] == "lost")
+
+    eventually(is_decided)
     assert outage.everywhere(revoked, times=40) == {"401 revoked-session"}
 
 
@@ -255,5 +261,5 @@ def test_W2_W4_nothing_flows_in_a_live_connection_of_a_worker_that_was_fenced(st
     assert not [rest for rest in map(stopped.rest_of, clients) if b"after the receipt" in rest]
     for client in uploads:
         stopped.rest_of(client)
-    within(5, lambda: len([broken for broken in backend.backend.broken if b"POST /upload" in broken]) == 12)
+    assert not stopped.reached("/upload")
     assert not [broken for broken in backend.backend.broken if b"after the receipt" in broken]

@@ -137,7 +137,7 @@ class Wire:
 
     def begin_upload(self, token: str) -> socket.socket:
         """A connection on which a body has begun, the beginning of which may be on its way to the backend."""
-        return self._begin("POST /upload", token, "Content-Length: 1000")
+        return self._begin("POST /upload", token, "Connection: close", f"Content-Length: {len(b'before after the receipt')}")
 
     def _begin(self, line: str, token: str, *lines: str) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", self.gateway.port), PATIENCE_S)

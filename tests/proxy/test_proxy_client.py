@@ -49,6 +49,14 @@ async def test_pipelined_requests_wait_for_the_one_in_front(gateway: DataPlane, 
     assert [received.target for received in backend.requests] == [b"/slow", b"/fast"]
 
 
+async def test_F29_many_requests_that_need_no_wait_are_all_answered_and_others_in_between(gateway: DataPlane) -> None:
+    crowd, single = await gateway.connect(), await gateway.connect()
+    await crowd.send(b"".join(request(f"/{number}", f"X-Request-Id: r-{number}") for number in range(500)))
+    assert (await single.ask(request(token=alice()))).status == 200
+    replies = [await crowd.read_reply() for _ in range(500)]
+    assert [(reply.status, reply.value("X-Request-Id")) for reply in replies] == [(401, f"r-{number}") for number in range(500)]
+
+
 async def test_F29_what_follows_Connection_close_is_never_served(gateway: DataPlane, backend: RecordingBackend) -> None:
     client = await gateway.connect()
     await client.send(request("/last", "Connection: close", token=alice()) + request("/canary", token=alice()))
