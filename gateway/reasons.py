@@ -1,6 +1,6 @@
 """The refusals: one word each, the same in the answer, the log, the metric, the audit trail and the docs.
 
-The order of the table is the order of judgement: when several hold, the first is told.
+When several hold, the first in the order of judgement is told: that order is how `enforce/decide.py` reads.
 """
 
 from enum import StrEnum

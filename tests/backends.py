@@ -110,6 +110,7 @@ class RecordingBackend:
         self.open_connections += 1
         number = self.connections
         self._writers.add(writer)
+        await self._tell()
         try:
             while (request := await self._read(reader, number)) is not None:
                 self.requests.append(request)

@@ -196,7 +196,7 @@ async def data_plane(path: Path, *, view: View | None = None, log_fd: int | None
     metrics = WorkerMetrics(layout, cells.block(0))
     sink = os.open(os.devnull, os.O_WRONLY) if log_fd is None else log_fd
     lines = LineWriter(sink, metrics.log_dropped)
-    known = Known.of(config, view or live_view())
+    known = Known.of(config, live_view() if view is None else view)
     for issuer in known.issuers.values():
         issuer.adopt(parse_key_set((path.parent / "keys.json").read_bytes(), sorted(issuer.algorithms)))
     used: set[tuple[str, str]] = set()

@@ -328,7 +328,7 @@ class Limits(Block):
     uri: Annotated[Size, Within("64B", "1MiB")] = setting("8KiB", "Request target. Beyond: 414.")
     body: Size | None = setting(None, "Request body. Beyond: 413. Null: unlimited; bodies are streamed and cost no memory.")
     connections: Annotated[Count, Within(1, 1_000_000)] = setting(
-        10_000, "Client connections per worker; further ones wait to be accepted."
+        10_000, "Client connections per worker; further ones are closed at once."
     )
     per_client: Annotated[Count, Within(0, 1_000_000)] = setting(
         0, "Connections of one client address per worker. 0: not limited."

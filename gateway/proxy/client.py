@@ -314,6 +314,8 @@ class ClientConnection(asyncio.Protocol):
         try:
             while self.phase is _HEAD and self._buffer and not self._is_blocked:
                 if served == HEADS_PER_TURN:  # the others have waited long enough
+                    if len(self._buffer) > PIPELINE_LIMIT_BYTES:
+                        self.pause_reading()  # until `_after_exchange` has brought it below
                     self._plane.loop.call_soon(self._run)
                     break
                 served += 1

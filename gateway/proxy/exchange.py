@@ -47,6 +47,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         route = record.route = plane.routes.match(head.method, head.path)
         if route is None:
             return refuse(client, head, record, Reason.NO_ROUTE)
+        if head.is_service_worker and not route.allows_service_worker:  # [C2]
+            return refuse(client, head, record, Reason.FORBIDDEN, "service workers are not allowed here")
         refuse_announced_body(head, plane)
         pool = plane.pools[route.upstream]
         while True:
@@ -113,7 +115,12 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         if not client.is_body_complete or (has_body and answer.content_length is None and not is_chunked_out):
             client.is_persistent = False
         answer_head = to_client(
-            answer, has_body=has_body, is_chunked=is_chunked_out, is_persistent=client.is_persistent, minor=head.minor
+            answer,
+            has_body=has_body,
+            is_chunked=is_chunked_out,
+            is_persistent=client.is_persistent,
+            minor=head.minor,
+            is_private=verdict.token is not None and not route.is_shared,
         )
         is_clean = answer.is_persistent and client.is_body_complete
         whole = upstream.whole_body(answer.content_length) if has_body and answer.content_length is not None else None

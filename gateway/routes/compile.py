@@ -21,6 +21,8 @@ def compile_route(config: RouteConfig) -> Route:
         is_once=config.token_use == "once",
         forward_authorization=config.forward_authorization,
         forward_token=config.forward_token,
+        allows_service_worker=config.service_worker,
+        is_shared=config.cache == "shared",
     )
 
 

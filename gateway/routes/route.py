@@ -35,3 +35,5 @@ class Route:
     is_once: bool = False
     forward_authorization: bool = False
     forward_token: str | None = None
+    allows_service_worker: bool = False
+    is_shared: bool = False  # answers to requests with a token may be kept by shared caches

@@ -1,6 +1,6 @@
 """The access log: one JSON line per request, never a token.
 
-    {"time":"2025-01-01T12:00:00.000Z","route":"app","method":"GET","path":"/orders","status":200,"decision":"allow",
+    {"time":"2025-01-01T12:00:00.000Z","route":"app","method":"GET","path":"/orders","code":200,"decision":"allow",
      "reason":null,"user":"alice","session":"s-1","client":"192.0.2.7","duration_ms":1.234,"upstream_ms":1.2,
      "request_id":"…","upstream":"app"}
 
@@ -110,7 +110,7 @@ class AccessLog:
             "route": route,
             "method": method.decode("ascii", "backslashreplace"),
             "path": redact(path).decode("ascii", "backslashreplace"),
-            "status": status,
+            "code": status,
             "decision": DECISIONS[decision],
             "reason": reason,
             "user": user,
@@ -135,7 +135,7 @@ class AccessLog:
         middle = ",".join(text(name, value) for name, value in values.items())
         frame = (
             before.encode(),
-            f'","status":{status},{middle},"duration_ms":'.encode(),
+            f'","code":{status},{middle},"duration_ms":'.encode(),
             f'",{text("upstream", upstream)}}}\n'.encode(),
         )
         if len(self._frames) >= FRAMES_LIMIT:
@@ -174,7 +174,7 @@ def careful_line(fields: dict[str, object]) -> bytes:
 def text_line(fields: dict[str, object]) -> bytes:
     """The line for people: `log.format: text`."""
     shown = {name: _cut(name, value) for name, value in fields.items() if value is not None}
-    time_text, method, path, status = (shown.pop(name) for name in ("time", "method", "path", "status"))
+    time_text, method, path, status = (shown.pop(name) for name in ("time", "method", "path", "code"))
     rest = " ".join(f"{name}={word(value)}" for name, value in shown.items())
     return f"{time_text} {word(method)} {word(path)} {status} {rest}\n".encode()
 

@@ -42,7 +42,7 @@ class AnswerHead:
         self.chunked = False
         self.is_persistent = minor == 1
         self.upgrade: bytes | None = None
-        self.sent: dict[tuple[bool, bool, bool, int], bytes] = {}  # what `rewrite.to_client` made of it
+        self.sent: dict[tuple[bool, bool, bool, int, bool], bytes] = {}  # what `rewrite.to_client` made of it
 
     @property
     def status_line(self) -> bytes:

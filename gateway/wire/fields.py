@@ -40,6 +40,7 @@ class Role(IntEnum):
     VIA = 17
     WEBSOCKET_KEY = 18
     COOKIE = 19
+    SERVICE_WORKER = 20
 
 
 IDENTITY_PRESETS: Final[dict[str, tuple[str, ...]]] = {
@@ -134,6 +135,7 @@ _BY_NAME: Final[dict[bytes, Role]] = {
     b"via": Role.VIA,
     b"sec-websocket-key": Role.WEBSOCKET_KEY,
     b"cookie": Role.COOKIE,
+    b"service-worker": Role.SERVICE_WORKER,
 }
 
 # An alias of one of these is not a header that happens to look alike: it is an attempt. The request is refused.
@@ -176,7 +178,7 @@ def classify(name: bytes) -> Role:
     if folded != name.lower():
         if role in _REFUSED_AS_ALIAS:
             raise BadRequest("a header name imitates one that frames or authenticates the request")
-        if role in (Role.VIA, Role.WEBSOCKET_KEY):
+        if role in (Role.VIA, Role.WEBSOCKET_KEY, Role.SERVICE_WORKER):
             return Role.FORWARD
         return Role.FORWARDED if role >= Role.FORWARDED_FOR else role
     return role
@@ -197,7 +199,9 @@ class RoleMemory(dict[bytes, Role]):
 
 
 _ANSWER_BY_NAME: Final[dict[bytes, Role]] = {
-    **dict.fromkeys((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy-authenticate"), Role.HOP),
+    **dict.fromkeys(
+        (b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy-authenticate", b"service-worker-allowed"), Role.HOP
+    ),
     b"connection": Role.CONNECTION,
     b"content-length": Role.CONTENT_LENGTH,
     b"transfer-encoding": Role.TRANSFER_ENCODING,

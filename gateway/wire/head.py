@@ -23,7 +23,7 @@ _HOST_ROLE: Final = Role.HOST
 _AUTHORIZATION_ROLE: Final = Role.AUTHORIZATION
 _COOKIE_ROLE: Final = Role.COOKIE
 _CONNECTION_ROLE: Final = Role.CONNECTION
-_WEBSOCKET_KEY_ROLE: Final = Role.WEBSOCKET_KEY
+_NOTED_AND_FORWARDED: Final = (Role.WEBSOCKET_KEY, Role.SERVICE_WORKER)
 
 _COMMON_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD: Final = re.compile(rb"[A-Z][A-Z_-]{0,31}\Z")
@@ -57,6 +57,7 @@ class RequestHead:
     request_id: bytes | None = None
     traceparent: bytes | None = None
     via: bytes | None = None
+    is_service_worker = False  # the browser asks for a script that will see every later request of its scope
     sent: tuple[object, bytes] | None = None  # for whom, and what `exchange.head_lines` made of it
     is_for_a_person: bool | None = None  # not looked at yet; see `respond.wants_page`
 
@@ -194,7 +195,7 @@ class HeadReader:
             elif role is _CONNECTION_ROLE:
                 connection.append(value)
             elif role > _HOST_ROLE:
-                if role is _WEBSOCKET_KEY_ROLE:
+                if role in _NOTED_AND_FORWARDED:
                     lines.append(name + b": " + value)
                 _NOTE[role](head, value.rstrip(b" \t"))
         if head.chunked and head.content_length is not None:
@@ -289,6 +290,10 @@ def _websocket_key(head: RequestHead, value: bytes) -> None:
     head.websocket_key = value if head.websocket_key is None else b""
 
 
+def _service_worker(head: RequestHead, value: bytes) -> None:
+    head.is_service_worker = True
+
+
 _NOTE: Final = {
     Role.CONTENT_LENGTH: _content_length,
     Role.TRANSFER_ENCODING: _transfer_encoding,
@@ -301,6 +306,7 @@ _NOTE: Final = {
     Role.TRACEPARENT: _traceparent,
     Role.VIA: _via,
     Role.WEBSOCKET_KEY: _websocket_key,
+    Role.SERVICE_WORKER: _service_worker,
 }
 
 

@@ -13,6 +13,7 @@ from gateway.wire.answer import AnswerHead
 from gateway.wire.head import RequestHead
 
 VIA = b"gateway"
+_SHARED = (b"public", b"s-maxage", b"private=")
 
 
 def new_request_id() -> bytes:
@@ -59,19 +60,25 @@ def to_upstream(head: RequestHead, authority: bytes, added: tuple[bytes, ...]) -
     return b"".join(parts)
 
 
-def to_client(answer: AnswerHead, *, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int) -> bytes:
-    """The answer's head for the client. `is_chunked` and `is_persistent` are ours to decide, not the backend's."""
-    form = (has_body, is_chunked, is_persistent, minor)
+def to_client(
+    answer: AnswerHead, *, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int, is_private: bool = False
+) -> bytes:
+    """The answer's head for the client. `is_chunked` and `is_persistent` are ours to decide, not the backend's.
+
+    `is_private`: it answers a request that carried a token, so no shared cache may keep it [C2].
+    """
+    form = (has_body, is_chunked, is_persistent, minor, is_private)
     head = answer.sent.get(form)
     if head is None:
-        head = answer.sent[form] = _to_client(answer, has_body, is_chunked, is_persistent, minor)
+        head = answer.sent[form] = _to_client(answer, *form)
     return head
 
 
-def _to_client(answer: AnswerHead, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int) -> bytes:
+def _to_client(answer: AnswerHead, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int, is_private: bool) -> bytes:
     parts = [answer.status_line]
-    if answer.lines:
-        parts.append(b"\r\n".join(answer.lines))
+    lines = not_for_shared_caches(answer.lines) if is_private else answer.lines
+    if lines:
+        parts.append(b"\r\n".join(lines))
         parts.append(b"\r\n")
     if is_chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
@@ -83,6 +90,17 @@ def _to_client(answer: AnswerHead, has_body: bool, is_chunked: bool, is_persiste
         parts.append(b"Connection: keep-alive\r\n")
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def not_for_shared_caches(lines: list[bytes]) -> list[bytes]:
+    """The lines with `Cache-Control: private` in place of whatever lets a shared cache keep the answer (RFC 9111 §5.2.2)."""
+    kept = [line for line in lines if line[:14].lower() != b"cache-control:"]
+    fields = b",".join(line[14:] for line in lines if line[:14].lower() == b"cache-control:")
+    directives = [directive.strip(b" \t") for directive in fields.split(b",")]
+    told = [directive for directive in directives if directive and not directive.lower().startswith(_SHARED)]
+    if not any(directive.lower() in (b"private", b"no-store") for directive in told):
+        told.insert(0, b"private")
+    return [*kept, b"Cache-Control: " + b", ".join(told)]
 
 
 def switching_protocols(answer: AnswerHead) -> bytes:

@@ -175,7 +175,7 @@ def test_SIGTERM_lets_what_is_in_flight_finish_and_takes_nothing_new(own: Runnin
         httpx.get(f"{upstreams['app']}/release?name=drain")
         assert (answer.result().status_code, answer.result().text) == (200, "released")
     assert own.wait() == 0
-    assert [line["status"] for line in own.access_lines() if line["path"] == "/held"] == [200]
+    assert [line["code"] for line in own.access_lines() if line["path"] == "/held"] == [200]
     assert own.command("healthcheck").returncode == 1
 
 
@@ -221,7 +221,7 @@ def test_an_access_line_tells_who_and_why_and_never_with_what(gateway: RunningGa
     lines = eventually(lambda: [line for line in gateway.access_lines() if line["session"] == "logged-session"][1:])
     assert (lines[0]["user"], lines[0]["route"], lines[0]["method"]) == ("logged", "app", "GET")
     first = next(line for line in gateway.access_lines() if line["session"] == "logged-session")
-    assert (first["path"], first["status"], first["decision"], first["reason"]) == ("/who", 200, "allow", None)
+    assert (first["path"], first["code"], first["decision"], first["reason"]) == ("/who", 200, "allow", None)
     assert request_id is None or first["request_id"] == request_id
     assert not gateway.leaks()
 

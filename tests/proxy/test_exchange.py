@@ -154,3 +154,16 @@ async def test_an_answer_that_breaks_off_never_looks_complete(gateway: DataPlane
     backend.answer = half
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await gateway.ask(get(token=token))
+
+
+async def test_C2_answers_to_a_token_are_private_and_service_workers_are_not_installed(
+    gateway: DataPlane, backend: RecordingBackend
+) -> None:
+    backend.answer = plain("200 OK", b"{}", "Cache-Control: public, max-age=60", "Service-Worker-Allowed: /")
+    reply = await gateway.ask(get("/a.css", token=provider().token(sub="alice")))
+    assert reply.values("Cache-Control") == ["private, max-age=60"]
+    assert reply.values("Service-Worker-Allowed") == []
+    assert (await gateway.ask(get("/public/a.css"))).values("Cache-Control") == ["public, max-age=60"]
+    refused = await gateway.ask(get("/public/worker.js", "Service-Worker: script"))
+    assert (refused.status, refused.reason) == (403, "forbidden")
+    assert len(backend.requests) == 2

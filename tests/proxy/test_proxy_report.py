@@ -101,11 +101,11 @@ async def test_each_exchange_is_one_line_and_one_count(observed: Observed, backe
     await gateway.ask(request("/auth/x"))
     await gateway.ask(request("/a b"))
     allowed, refused, lost, broken = await observed.lines(4)
-    assert (allowed["route"], allowed["method"], allowed["status"], allowed["user"]) == ("app", "GET", 200, "alice")
+    assert (allowed["route"], allowed["method"], allowed["code"], allowed["user"]) == ("app", "GET", 200, "alice")
     assert (allowed["session"], allowed["request_id"]) == ("session-1", "r-1")
-    assert (refused["route"], refused["status"], refused["reason"]) == ("app", 401, "no-token")
-    assert (lost["status"], lost["reason"]) == (404, "no-route")
-    assert (broken["status"], broken["reason"]) == (400, "bad-request")
+    assert (refused["route"], refused["code"], refused["reason"]) == ("app", 401, "no-token")
+    assert (lost["code"], lost["reason"]) == (404, "no-route")
+    assert (broken["code"], broken["reason"]) == (400, "bad-request")
     assert observed.counted("app") == ([("GET", "200"), ("DELETE", "401")], [("allow", "none"), ("deny", "no-token")])
     requests, decisions = observed.counted("none")
     assert requests == [("GET", "404"), ("other", "400")]
@@ -134,7 +134,7 @@ async def test_a_client_that_left_is_counted_as_such(observed: Observed, backend
     await backend.wait_for(lambda: len(backend.requests) == 1)
     client.close()
     (line,) = await observed.lines(1)
-    assert (line["status"], line["user"]) == (499, "alice")
+    assert (line["code"], line["user"]) == (499, "alice")
     assert observed.counted("app")[0] == [("GET", "499")]
 
 
@@ -142,7 +142,7 @@ async def test_an_upstream_that_fails_is_counted_by_its_reason(observed: Observe
     backend.answer = raw(b"nonsense\r\n\r\n")
     assert (await observed.gateway.ask(request(token=token()))).status == 502
     (line,) = await observed.lines(1)
-    assert (line["status"], line["reason"]) == (502, "upstream-unreachable")
+    assert (line["code"], line["reason"]) == (502, "upstream-unreachable")
 
 
 async def test_connections_are_counted_while_they_are_open(start: Start, backend: RecordingBackend) -> None:

@@ -58,7 +58,7 @@ def test_a_line_holds_every_field():
         "route": "app",
         "method": "GET",
         "path": "/orders",
-        "status": 200,
+        "code": 200,
         "decision": "allow",
         "reason": None,
         "user": "alice",
@@ -114,7 +114,7 @@ def test_O03_hostile_text_is_one_escaped_bounded_line(hostile: str, is_text: boo
         assert status == "200"
         assert [field.partition("=")[0] for field in fields] == TEXT_FIELDS
     else:
-        assert json.loads(told)["status"] == 200
+        assert json.loads(told)["code"] == 200
 
 
 def test_O03_a_long_path_is_cut():

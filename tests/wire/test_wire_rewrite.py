@@ -159,3 +159,24 @@ def test_a_switch_of_protocols_goes_on_with_what_was_negotiated() -> None:
     assert switching_protocols(head) == (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "passed_on"),
+    [
+        ([], "private"),
+        (["Cache-Control: public, max-age=60"], "private, max-age=60"),
+        (["cache-control: s-maxage=60", "Cache-Control: max-age=5"], "private, max-age=5"),
+        (["Cache-Control: no-store"], "no-store"),
+        (["Cache-Control: Private, must-revalidate"], "Private, must-revalidate"),
+        (['Cache-Control: private="x-user", max-age=1'], "private, max-age=1"),
+    ],
+)
+def test_C2_an_answer_to_a_token_is_not_for_shared_caches(told: list[str], passed_on: str) -> None:
+    head = answer(*told, "Content-Length: 0")
+    sent = to_client(head, has_body=True, is_chunked=False, is_persistent=True, minor=1, is_private=True)
+    assert [line for line in sent.split(b"\r\n") if line.lower().startswith(b"cache-control")] == [
+        b"Cache-Control: " + passed_on.encode()
+    ]
+    untouched = to_client(head, has_body=True, is_chunked=False, is_persistent=True, minor=1)
+    assert all(line.encode() in untouched for line in told)
