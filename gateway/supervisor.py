@@ -34,7 +34,7 @@ from gateway.storekeeper import Storekeeper
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog, configure
 from gateway.telemetry.metrics import Layout, WorkerMetrics, clear_gauges
-from gateway.telemetry.reading import SupervisorFacts, read_worker, upstreams_up
+from gateway.telemetry.reading import SupervisorFacts, log_seen, read_worker, upstreams_up
 from gateway.telemetry.slots import Cells
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class Supervisor:
             for child in self._children:
                 child.watch(now, judged_from)
             self._notice()
+            self._remember_the_log()
             await _wait(self._told_to_stop, TICK_S)
 
     def _notice(self) -> None:
@@ -152,6 +153,11 @@ class Supervisor:
             self._announce(
                 f"Listening on {', '.join(self.addresses)} with {self._count} worker(s); admin on {self.admin_address}"
             )
+
+    def _remember_the_log(self) -> None:
+        """How far the log came, for workers that start later: they must not believe a store that was rolled back [L5]."""
+        blocks = (self.cells.block(index) for index in range(self._count + 1))
+        self.metrics.log_seen(*max(log_seen(self._layout, block) for block in blocks))
 
     async def _end(self) -> None:
         """SIGTERM, wait for the drain, SIGKILL; then leave the log, close the admin port, stop the store."""

@@ -50,6 +50,7 @@ from gateway.telemetry.access import AccessLog
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog, configure
 from gateway.telemetry.metrics import Layout, WorkerMetrics
+from gateway.telemetry.reading import log_seen
 from gateway.telemetry.slots import Cells
 from gateway.tokens.jwk import KeySet
 from gateway.tokens.jwks import KeySetSource
@@ -84,6 +85,7 @@ class Worker:
         layout = Layout.of(config)
         cells = Cells.attach(boot.cells_fd, layout.block, boot.workers + 1)
         self._metrics = WorkerMetrics(layout, cells.block(boot.index))
+        self._log_seen = log_seen(layout, cells.block(boot.workers))  # the supervisor's block
         self._errors = LineWriter(sys.stderr.fileno(), self._metrics.log_dropped, boot.cells_fd)
         self._lines = LineWriter(sys.stdout.fileno(), self._metrics.log_dropped, boot.cells_fd)
         configure(config.log.level, config.log.format, f"worker {boot.index}", self._errors)
@@ -106,7 +108,8 @@ class Worker:
             self._clock,
             incarnation=self._boot.incarnation,
             max_staleness=self._config.store.max_staleness,
-            on_entry=lambda entry: on_entry(entry, plane),
+            on_entry=lambda entry: self._entry_applied(entry, plane),
+            log_seen=self._log_seen,
             on_snapshot=lambda: end_all_revoked(plane),
             on_command=self._metrics.store_command,
             on_enforced=self._metrics.enforced,
@@ -217,6 +220,12 @@ class Worker:
                 found.append(bind_shared(host.strip("[]"), int(port)))
         return found
 
+    def _entry_applied(self, entry: Entry, plane: Plane) -> None:
+        """A fact came in: end the live exchanges it speaks of, before it is acknowledged [W1]."""
+        for live in plane.live.under(entry.key):
+            end_if_revoked(live, plane)
+        self._metrics.log_seen(int(self._view.epoch), entry.sequence)
+
     async def _beat(self, follower: Follower) -> None:
         """Tell the supervisor, from the event loop, that it turns, and how the replica stands."""
         while True:
@@ -230,10 +239,6 @@ class Worker:
             self._metrics.replica(
                 state, self._view.proven_at, len(self._view), follower.statistics.position, self._clock.store_offset_s
             )
+            if state == State.LIVE.value:
+                self._metrics.log_seen(int(self._view.epoch), follower.statistics.position)
             await asyncio.sleep(HEARTBEAT_S)
-
-
-def on_entry(entry: Entry, plane: Plane) -> None:
-    """A fact came in: end the live exchanges it speaks of, before it is acknowledged [W1]."""
-    for live in plane.live.under(entry.key):
-        end_if_revoked(live, plane)

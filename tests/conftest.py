@@ -17,7 +17,17 @@ from gateway.store.client import Store, connect
 hypothesis.settings.register_profile("untimed", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("untimed")
 
-TOGETHER = ("tests/live/", "tests/demo/", "tests/docs/test_start.py")
+TOGETHER = (
+    "tests/live/",
+    "tests/demo/",
+    "tests/docs/test_start.py",
+)
+TOGETHER_TOO = (
+    "tests/attacks/test_tokens_on_the_wire.py",
+    "tests/attacks/test_outages_on_the_wire.py",
+    "tests/attacks/test_admin_under_attack.py",
+    "tests/attacks/test_flooding.py",
+)
 
 
 class Spread(LoadScopeScheduling):
@@ -27,7 +37,9 @@ class Spread(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "together" if nodeid.startswith(TOGETHER) else nodeid
+        if nodeid.startswith(TOGETHER):
+            return "together"
+        return "together too" if nodeid.startswith(TOGETHER_TOO) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Spread | None:

@@ -81,7 +81,8 @@ class Follower:
     `on_entry` is called after the view has the entry and before it is acknowledged: live connections end there. It
     must not wait; when it raises, the entry is not acknowledged and comes again. `on_snapshot` is the same for facts that
     were read all at once. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry
-    to its being applied here, by the store's clock.
+    to its being applied here, by the store's clock. `log_seen` is the
+    epoch and sequence that other workers of this host are known to have reached.
     """
 
     def __init__(
@@ -99,12 +100,14 @@ class Follower:
         on_enforced: Callable[[float], None] = _ignore,
         largest_skew_s: float = 0.0,
         label: str = "",
+        log_seen: tuple[int, int] = (0, 0),
     ) -> None:
         # per process
         self._view = view
         self._clock = clock
         self._incarnation = incarnation
         self._label = label
+        self._log_seen = log_seen
         self._max_staleness_s = max_staleness
         self._interval_s = max_staleness / 4
         self._largest_skew_s = largest_skew_s
@@ -180,7 +183,7 @@ class Follower:
         """Look at the store and, if it may be followed, read its facts."""
         reply = await self._poll(None)
         if not self._may_follow(reply):
-            self._meet(Event.BROKEN, f"the store is {'not declared' if not reply.epoch else 'of an older epoch'}")
+            self._meet(Event.BROKEN, f"the store is {'not declared' if not reply.epoch else 'older than what was seen of it'}")
             return
         if self._view.state is not State.CATCHING_UP or reply.epoch != self._view.epoch:
             self._meet(Event.DECLARED, f"epoch {reply.epoch}")
@@ -194,7 +197,8 @@ class Follower:
         self._position = reply.head_position
 
     def _may_follow(self, reply: Reply) -> bool:
-        if not reply.epoch:
+        """Whether the store may be followed: declared, and not older than what this worker or this host saw of it [L5]."""
+        if not reply.epoch or (int(reply.epoch), reply.head) < self._log_seen:
             return False
         if self._view.epoch in ("", reply.epoch):
             return True

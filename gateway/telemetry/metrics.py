@@ -98,6 +98,8 @@ class Layout:
         "issuers",
         "listening",
         "log_dropped",
+        "log_epoch",
+        "log_sequence",
         "position",
         "proven_at",
         "revocations",
@@ -116,6 +118,9 @@ class Layout:
         self.proven_at = block.gauge("proven at")  # boot clock; 0 never
         self.entries = block.gauge("entries")
         self.position = block.gauge("position")  # sequence applied
+        # The newest entry of the log that was ever applied live: of this worker, in the supervisor's block of any.
+        self.log_epoch = block.gauge("log epoch")
+        self.log_sequence = block.gauge("log sequence")
         self.clock_offset = block.gauge("clock offset")
         self.connections = {side: block.gauge(f"connections {side}") for side in SIDES}
         # Of each upstream: whether the last attempt to connect failed, and when it was (boot clock; 0 never).
@@ -212,6 +217,11 @@ class WorkerMetrics:
         cells[layout.entries] = float(entries)
         cells[layout.position] = float(position)
         cells[layout.clock_offset] = clock_offset_s
+
+    def log_seen(self, epoch: int, sequence: int) -> None:
+        """The log reaches at least so far. An epoch is below 2^53, so a cell holds it exactly."""
+        self._cells[self._layout.log_epoch] = float(epoch)
+        self._cells[self._layout.log_sequence] = float(sequence)
 
     def keys(self, issuer: str, count: int, fetched_at: float) -> None:
         """How many keys of an issuer are held, and since when (wall clock)."""

@@ -50,6 +50,11 @@ class SupervisorFacts:
     is_store_up: bool
 
 
+def log_seen(layout: Layout, cells: "memoryview[float]") -> tuple[int, int]:
+    """The epoch and the sequence that the log is known to have reached; (0, 0): nothing is known."""
+    return int(cells[layout.log_epoch]), int(cells[layout.log_sequence])
+
+
 def read_worker(layout: Layout, cells: "memoryview[float]", boot_now: float, max_staleness_s: float) -> WorkerReading:
     """Read one worker's block. A `live` replica whose proof is older than `max_staleness_s` is told as `stale`."""
     proven_at = cells[layout.proven_at]
