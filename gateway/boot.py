@@ -3,21 +3,17 @@
 The supervisor makes it, `gateway worker` reads it. It holds no secret that the configuration does not hold too, and it
 travels in the environment because a command line can be read by every user of the machine.
 
-A worker belongs to its supervisor: `end_with_supervisor` asks the kernel to kill it the moment the supervisor is gone,
-however that happened. Without it the workers of a killed supervisor would serve on, unwatched, with nobody to remove
-them from the log's registry.
+A worker belongs to its supervisor and ends with it (`lifeline.py`): the workers of a killed supervisor would serve on,
+unwatched, with nobody to remove them from the log's registry.
 """
 
-import ctypes
 import json
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 ENVIRONMENT_NAME: Final = "GATEWAY_BOOT"
-_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +67,3 @@ def hand_over(text: str) -> int:
 def handed_over(descriptor: int) -> str:
     """What `hand_over` was given."""
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
-
-
-def end_with_supervisor(boot: Boot) -> None:
-    """Have the kernel kill this process with its supervisor. Linux only; elsewhere it does nothing.
-
-    NB: the signal follows the *thread* that started us, so the supervisor starts workers from its main thread. The
-    supervisor may have died before the call: then our parent is somebody else already, and we leave.
-    """
-    try:
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-    except (OSError, AttributeError):
-        return
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != boot.supervisor_pid:
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -162,7 +162,10 @@ def revoke(path: str, as_json: bool, issuer: str | None, reason: str | None, und
         raise click.UsageError("--undo takes neither --issuer nor --reason")
     if not all(chosen.values()) or undo == "":
         raise click.UsageError("an empty name revokes nothing")
-    client = _client(_load(path))
+    loaded = _load(path)
+    if "token_id" in chosen and issuer is None and loaded.config.issuers:
+        _complain("gateway: no --issuer: this names a token of the gateway's own, not one of another issuer")
+    client = _client(loaded)
     about = {name: value for name, value in (("issuer", issuer), ("reason", reason)) if value is not None}
     answer = client.undo(undo) if undo is not None else client.revoke({**chosen, **about})
     _refuse_unless(answer, 200, 201, 202)
@@ -206,8 +209,9 @@ def store() -> None:
 
 @store.command()
 @_config
+@click.option("--again", is_flag=True, help="Declare a lost store anew. Tokens issued before now are then refused.")
 @_json
-def init(path: str, as_json: bool) -> None:
+def init(path: str, again: bool, as_json: bool) -> None:
     """Declare the first use of an external store: an empty one is otherwise taken for a lost one."""
     loaded = _load(path)
     if loaded.config.store.url == "embedded":
@@ -215,7 +219,7 @@ def init(path: str, as_json: bool) -> None:
     else:
         import asyncio
 
-        done = "declared" if asyncio.run(_declare(loaded)) else "was declared before"
+        done = "declared" if asyncio.run(_declare(loaded, again=again)) else "was declared before"
     click.echo(json.dumps({"store": done}) if as_json else done)
 
 
@@ -230,7 +234,7 @@ def worker() -> None:
     sys.exit(process.main(Boot.from_json(os.environ[ENVIRONMENT_NAME])) or 0)
 
 
-async def _declare(loaded: "Loaded") -> bool:
+async def _declare(loaded: "Loaded", *, again: bool) -> bool:
     """True when this call declared it, False when it was declared before."""
     from gateway.clock import Clock
     from gateway.revocation.log import RevocationLog
@@ -240,8 +244,8 @@ async def _declare(loaded: "Loaded") -> bool:
     try:
         log = RevocationLog(connection, Clock(), loaded.config.store.max_staleness)
         was_declared = await log.is_declared()
-        await log.declare()
-        return not was_declared
+        await log.declare(again=again and was_declared)
+        return again or not was_declared
     finally:
         await connection.aclose()
 

@@ -96,6 +96,10 @@ class StoreUnavailable(StoreError):
     """No answer from the store. What was asked may or may not have happened."""
 
 
+class StoreUnfit(StoreError):
+    """The store answers, but its settings let it lose or hide revocations; see `store/fitness.py`."""
+
+
 class StoreLost(StoreError):
     """The store answers but is not the one we knew: emptied, rolled back or forked. Its silence is not "not revoked"."""
 

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 from gateway.admin.health import StoreStatus
 from gateway.clock import Clock
 from gateway.config.schema import Config
-from gateway.errors import GatewayError, StoreError
+from gateway.errors import GatewayError, StoreError, StoreUnfit
 from gateway.revocation.lifetimes import Lifetimes
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect, store_errors
 from gateway.store.embedded import EmbeddedServer
-from gateway.store.fitness import StoreUnfit, refuse_unfit
+from gateway.store.fitness import refuse_unfit
 
 KNOCK_EVERY_S: Final = 0.5
 JUDGE_EVERY_S: Final = 10.0

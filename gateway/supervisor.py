@@ -6,7 +6,7 @@
       └── worker 1     block 1
 
 It never touches a client's request: when it hangs, requests are served on, and when it dies, everything dies with it
-(the kernel sees to that, `boot.end_with_supervisor`), so there is never a gateway that nobody watches.
+(the kernel sees to that, `lifeline.py`), so there is never a gateway that nobody watches.
 
 Owns the listeners, the cells and the child processes. What a worker does is in `worker.py`, the life of one process in
 `child.py`, the store in `storekeeper.py`, readiness in `admin/health.py`. This file is the loop, the start, the end.

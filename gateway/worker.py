@@ -23,13 +23,14 @@ from typing import Final
 
 import uvloop
 
-from gateway.boot import Boot, end_with_supervisor, handed_over
+from gateway.boot import Boot, handed_over
 from gateway.clock import Clock
 from gateway.config.load import Loaded, load
 from gateway.enforce.known import Known
 from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.errors import GatewayError, StoreError
+from gateway.lifeline import end_with_parent
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.live import end_all_revoked, end_if_revoked
 from gateway.proxy.plane import Plane
@@ -64,7 +65,7 @@ logger: Final = logging.getLogger("gateway.worker")
 
 def main(boot: Boot) -> int:
     """Run one worker until SIGTERM; the exit code."""
-    end_with_supervisor(boot)
+    end_with_parent(boot.supervisor_pid)()
     try:
         loaded = load(boot.config_path, text=handed_over(boot.config_fd))
         return uvloop.run(Worker(boot, loaded).run())
@@ -221,9 +222,7 @@ class Worker:
         return found
 
     def _entry_applied(self, entry: Entry, plane: Plane) -> None:
-        """A fact came in: end the live exchanges it speaks of, before it is acknowledged [W1]."""
-        for live in plane.live.under(entry.key):
-            end_if_revoked(live, plane)
+        on_entry(entry, plane)
         self._metrics.log_seen(int(self._view.epoch), entry.sequence)
 
     async def _beat(self, follower: Follower) -> None:
@@ -242,3 +241,9 @@ class Worker:
             if state == State.LIVE.value:
                 self._metrics.log_seen(int(self._view.epoch), follower.statistics.position)
             await asyncio.sleep(HEARTBEAT_S)
+
+
+def on_entry(entry: Entry, plane: Plane) -> None:
+    """A fact came in: end the live exchanges it speaks of, before it is acknowledged [W1]."""
+    for live in plane.live.under(entry.key):
+        end_if_revoked(live, plane)

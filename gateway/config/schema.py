@@ -106,7 +106,7 @@ class Store(Block):
     stale_limit: Annotated[Duration, Within("0s", "1d")] = setting(
         "5m", "How long routes with `on_outage: stale` may go on with a replica that is not trusted."
     )
-    max_entries: Annotated[Count, Within(1000, 100_000_000)] = setting(
+    max_entries: Annotated[Count, Within(1000, 50_000_000)] = setting(
         5_000_000,
         "Bound of each worker's replica. Beyond it a user's entries fold into one not-before: it over-refuses, it never forgets.",
     )

@@ -11,7 +11,6 @@ Owns the folder and two child processes. They get process groups of their own, s
 ends them in order, by process id; the kernel ends them should the demo be killed.
 """
 
-import ctypes
 import os
 import secrets
 import shutil
@@ -21,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +29,13 @@ from typing import IO, Final, Self
 from gateway.demo import issuer as idp
 from gateway.demo.talk import ask
 from gateway.errors import GatewayError
+from gateway.lifeline import end_with_parent
 
 READY_WITHIN_S: Final = 20.0
 END_WITHIN_S: Final = 8.0
 WORKERS: Final = 2
 _PAUSE_S: Final = 0.02
 _TAIL_LINES: Final = 12
-_PR_SET_PDEATHSIG: Final = 1
 
 # Who holds which token: a file's name, the user, the session, the key that signed it.
 HOLDERS: Final = (
@@ -181,16 +180,8 @@ def _start(arguments: Sequence[str], log: IO[bytes]) -> "subprocess.Popen[bytes]
         stderr=log,
         env=environment,
         process_group=0,
-        preexec_fn=_end_with_parent(),
+        preexec_fn=end_with_parent(os.getpid(), signal.SIGTERM),
     )
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """What the child does first: ask the kernel for SIGTERM when its parent is gone. Linux only."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _wait_until_ready(admin: str, legacy: str, running: "Sequence[subprocess.Popen[bytes]]", folder: Path) -> None:

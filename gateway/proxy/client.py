@@ -202,6 +202,7 @@ class ClientConnection(asyncio.Protocol):
     def client_address(self, head: RequestHead) -> str:
         """Who the client is, behind trusted proxies or not. Of the way here only the believed part stays in `head`."""
         if self.is_trusted and head.forwarded_for is not None:
+            # NB: the head may be the connection's memo of the last one; believing what was believed changes nothing.
             address, head.forwarded_for = self._plane.trusted.believe(self.peer, head.forwarded_for)
             return address
         return self.peer

@@ -135,6 +135,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         record.is_answered = True
         if is_over:
             return None
+        record.answered_at = 0.0  # a stream is the application's time, or the client's, not ours
         if verdict.token is None:
             await upstream.finished
         else:
@@ -230,6 +231,7 @@ async def tunnel(
     if verdict.token is not None:
         plane.live.add(ends)
         end_if_revoked(ends, plane)
+    record.answered_at = 0.0
     try:
         await ends.ended
     finally:

@@ -86,8 +86,12 @@ class Pool:
 
     def tick(self, now: float) -> None:
         """End what is overdue: waits in the queue, idle connections, answers that do not come."""
-        while self._queue and (self._queue[0][1].wake is None or self._queue[0][0] < now):
-            self._queue.popleft()[1].fail(UpstreamUnreachable("no connection became free in time"))
+        queue, self._queue = self._queue, deque()
+        for deadline, wait in queue:
+            if wait.wake is None or deadline < now:  # its client left, or it is overdue
+                wait.fail(UpstreamUnreachable("no connection became free in time"))
+            else:
+                self._queue.append((deadline, wait))
         for connection in tuple(self._open):
             if connection.deadline and connection.deadline < now:
                 connection.on_deadline()

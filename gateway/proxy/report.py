@@ -17,7 +17,7 @@ from gateway.telemetry.metrics import ALLOW, ALLOW_STALE, DENY, RouteMetrics, Wo
 # Within this many seconds of the revocation a use is the tail of requests already on their way, not a replay [B6].
 TAIL_S: Final = 10
 _USE_KINDS: Final = {Kind.TOKEN: "token", Kind.SESSION: "session", Kind.USER: "version", Kind.VERSION: "version", Kind.KEY: "key"}
-_SUSPICIOUS: Final = frozenset((Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY, Reason.RETIRED_KEY))
+_SUSPICIOUS: Final = frozenset((Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY))
 
 CLIENT_CLOSED: Final = 499  # nginx's word for a client that left before its answer
 
@@ -49,7 +49,7 @@ class Record:
         self.started_wall = now
         self.started_at = boot  # boot clock, like the two below
         self.asked_at = 0.0  # the head went to the upstream
-        self.answered_at = 0.0  # the answer's head came back
+        self.answered_at = 0.0  # the answer's head came back; 0: it has not, or what follows it is still being relayed
         self.route: Route | None = None
         self.verdict: Verdict | None = None
         self.reason: Reason | None = None

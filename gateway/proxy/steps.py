@@ -16,6 +16,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
+from gateway.errors import StoreUnavailable
+
 T = TypeVar("T")
 
 
@@ -109,7 +111,7 @@ def wait_for_task(task: "asyncio.Task[T]") -> Wait[T]:
 
     def done(task: "asyncio.Task[T]") -> None:
         if task.cancelled():
-            wait.fail(asyncio.CancelledError())
+            wait.fail(StoreUnavailable("the worker stops"))  # nobody else cancels it
         elif (error := task.exception()) is not None:
             wait.fail(error)
         else:

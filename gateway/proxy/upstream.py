@@ -114,7 +114,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send_body(self, pieces: list[bytes], *, is_last: bool) -> None:
         """A part of the request's body, framed already. While it is the client who is slow the upstream has no deadline."""
-        self.deadline = self._plane.tick_time + self._pool.config.read_timeout if is_last or self.phase is _BODY else 0.0
+        if not self._is_paused:
+            is_awaited = is_last or self.phase is _BODY
+            self.deadline = self._plane.tick_time + self._pool.config.read_timeout if is_awaited else 0.0
         self.transport.writelines(pieces)
 
     def whole_body(self, length: int) -> bytes | None:

@@ -13,6 +13,7 @@ from gateway.revocation.log import RevocationLog
 
 ASK_AGAIN_S: Final = 3600.0
 MOST_REMEMBERED: Final = 10_000
+MOST_AT_ONCE: Final = 8
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,11 @@ class Renewals:
         asked_at = self._asked.get((issuer, session))
         if asked_at is not None and now - asked_at < ASK_AGAIN_S:
             return
+        if len(self._tasks) >= MOST_AT_ONCE:
+            return
         if len(self._asked) >= MOST_REMEMBERED:
-            self._asked.clear()
+            for oldest in list(self._asked)[: MOST_REMEMBERED // 2]:
+                del self._asked[oldest]
         self._asked[issuer, session] = now
         task = self._loop.create_task(self._renew(issuer, session))
         self._tasks.add(task)

@@ -19,19 +19,17 @@ a first start.
 """
 
 import asyncio
-import ctypes
 import fcntl
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError, StoreUnavailable
+from gateway.lifeline import end_with_parent
 from gateway.store.binary import find_server
 from gateway.store.client import command, connect
 
@@ -40,7 +38,6 @@ _START_DEADLINE_S: Final = 30.0
 _LOCK_DEADLINE_S: Final = 5.0
 _END_WITHIN_S: Final = 5.0
 _PAUSE_S: Final = 0.02
-_PR_SET_PDEATHSIG: Final = 1
 _FIRST_START: Final = "first start\n"
 _DECLARED: Final = "declared\n"
 
@@ -189,7 +186,7 @@ class EmbeddedServer:
                 stderr=log,
                 pass_fds=(self._lock,),
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=end_with_parent(os.getpid()),
             )
         except OSError as error:
             raise StoreUnavailable(f"the embedded store does not start: {error}") from error
@@ -235,20 +232,6 @@ def _arguments(data: Path, socket: Path) -> list[str]:
         "loglevel": "notice",
     }
     return [part for name, value in options.items() for part in (f"--{name}", value)]
-
-
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """What the child does before it becomes the server: ask to be killed when its parent ends."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
 
 
 def _read(file: Path) -> str:

@@ -7,14 +7,10 @@ min-replicas-to-write   is master already: a worker on the wrong side would read
 
 from typing import Final
 
-from gateway.errors import StoreError
+from gateway.errors import StoreUnfit
 from gateway.store.client import Store, store_errors
 
 _KEEPS_EVERYTHING: Final = "noeviction"
-
-
-class StoreUnfit(StoreError):
-    """The store answers, but its configuration allows it to lose or hide revocations."""
 
 
 async def refuse_unfit(store: Store) -> None:

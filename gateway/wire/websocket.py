@@ -36,7 +36,8 @@ def refuse_wrong_handshake(head: RequestHead, answer: AnswerHead) -> None:
         raise UpstreamBroken("the upstream switched to another protocol")
     if head.upgrade.lower() != b"websocket":
         return
-    if answer.field(b"sec-websocket-accept") != accept(head.websocket_key or b""):
+    accepted = answer.field(b"sec-websocket-accept") or b""
+    if accepted.strip(b" \t") != accept(head.websocket_key or b""):
         raise UpstreamBroken("the upstream's Sec-WebSocket-Accept is wrong")
     for name in (b"sec-websocket-protocol", b"sec-websocket-extensions"):
         if not _listed(answer.fields, name) <= _listed(head.fields, name):

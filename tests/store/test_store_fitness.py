@@ -5,8 +5,9 @@ import socket
 import pytest
 from store_process import StoreProcess, until_awaited
 
+from gateway.errors import StoreUnfit
 from gateway.store.client import command, connect
-from gateway.store.fitness import StoreUnfit, refuse_unfit
+from gateway.store.fitness import refuse_unfit
 
 
 def free_port() -> int:
