@@ -210,3 +210,29 @@ async def test_a_refusal_is_handed_to_whoever_fetches_keys_or_renews_denials(
     await observed.gateway.ask(request(token=token()))
     assert [(verdict.reason.value, verdict.issuer) for verdict in told] == [("unknown-key", IDP)]
     assert isinstance(observed.gateway.plane.known.issuers[IDP], Issuer)
+
+
+async def test_the_time_of_a_stream_is_the_applications_and_not_the_gateways_own(
+    observed: Observed, backend: RecordingBackend
+) -> None:
+    go_on = asyncio.Event()
+
+    async def stream(request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        await go_on.wait()
+        writer.write(b"-last")
+        await writer.drain()
+        return True
+
+    backend.answer = stream
+    client = await observed.gateway.connect()
+    await client.send(request(token=token()))
+    await client.reader.readuntil(b"first")
+    held_from = time.monotonic()
+    await asyncio.sleep(0.05)
+    held_s = time.monotonic() - held_from
+    go_on.set()
+    await client.reader.readexactly(5)
+    (line,) = await observed.lines(1)
+    assert line["upstream_ms"] >= held_s * 1000
+    client.close()
