@@ -8,6 +8,7 @@ ARGS ?=
 # Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
 .venv/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gateway needs Python 3.11 or newer; set PYTHON=")'
+	@echo 'making .venv, once: about half a minute'
 	@$(PYTHON) -m venv .venv 2>/dev/null || $(PYTHON) -m venv --without-pip .venv
 	@if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
 	else $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -e '.[dev]'; fi

@@ -59,6 +59,7 @@ class Child:
         "_command",
         "_due_at",
         "_heartbeat",
+        "_is_told_to_end",
         "_on_end",
         "_process",
         "_short_lives",
@@ -74,6 +75,7 @@ class Child:
         self._heartbeat = heartbeat
         self._on_end = on_end
         self._short_lives = 0
+        self._is_told_to_end = False
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._due_at = 0.0
@@ -138,6 +140,7 @@ class Child:
     def signal(self, number: int) -> None:
         """Send a signal to this very process; does nothing when it is gone (its id may belong to another by now)."""
         if self._process is not None:
+            self._is_told_to_end = self._is_told_to_end or number == signal.SIGTERM
             self._process.send_signal(number)
 
     def reap(self, now: float) -> bool:
@@ -147,7 +150,9 @@ class Child:
         is_short = now - self.started_at < GOOD_LIFE_S
         self._short_lives = self._short_lives + 1 if is_short else 0
         self._due_at = now + restart_delay(self._short_lives)
-        logger.info("Worker %d (process %d) ended: %s", self.index, self.pid, describe_exit(code))
+        level = logging.INFO if self._is_told_to_end else logging.WARNING
+        logger.log(level, "Worker %d (process %d) ended: %s", self.index, self.pid, describe_exit(code))
+        self._is_told_to_end = False
         self._process = None
         self._on_end(self.index, self.incarnation)
         return True

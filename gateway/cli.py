@@ -124,6 +124,7 @@ def check(path: str, as_json: bool) -> None:
 def explain(path: str, method: str, url: str, token: str | None, address: str, headers: tuple[str, ...], as_json: bool) -> None:
     """Tell which route a request takes, what is decided and why, and what the backend would see."""
     pairs = [_header(header) for header in headers]
+    _refuse_unless_address(address)
     loaded = _load(path)
     from dataclasses import asdict
 
@@ -171,7 +172,9 @@ def revoke(path: str, as_json: bool, issuer: str | None, reason: str | None, und
     _refuse_unless(answer, 200, 201, 202)
     receipt = answer.data()
     what = (
-        f"lifted {undo}" if undo else "revoked " + " ".join(f"{name.replace('_', '-')} {value}" for name, value in chosen.items())
+        f"lifted {undo}"
+        if undo
+        else "revoked " + " ".join(f"{name.removesuffix('_id')} {value}" for name, value in chosen.items())
     )
     click.echo(answer.body.rstrip("\n") if as_json else "\n".join(_receipt_lines(what, receipt)))
     if answer.status == 202 or not receipt.get("complete"):
@@ -186,7 +189,9 @@ def status(path: str, as_json: bool) -> None:
     """Show workers, replicas, store and upstreams of the running gateway."""
     answer = _client(_load(path)).status()
     _refuse_unless(answer, 200)
-    click.echo(answer.body.rstrip("\n") if as_json else "\n".join(_outline(answer.data())))
+    from gateway.admin.outline import outline
+
+    click.echo(answer.body.rstrip("\n") if as_json else "\n".join(outline(answer.data())))
 
 
 @main.command()
@@ -263,6 +268,8 @@ def _client(loaded: "Loaded", timeout_s: float = 15.0) -> "AdminClient":
 
 
 def _refuse_unless(answer: "Answer", *expected: int) -> None:
+    if answer.status == 401:
+        raise GatewayError("the running gateway does not accept this admin token; is it the one it was started with?")
     if answer.status not in expected:
         raise GatewayError(f"the admin API answered {answer.explanation()}")
 
@@ -274,36 +281,29 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _refuse_unless_address(text: str) -> None:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise click.UsageError("--from takes an IP address, such as 192.0.2.7 or 2001:db8::7") from None
+
+
 def _receipt_lines(what: str, receipt: dict[str, Any]) -> list[str]:
     workers, enforced, fenced = (receipt.get(name, 0) for name in ("workers", "enforced_by", "fenced"))
+    took_ms = float(receipt.get("took_ms", 0))
     lines = [
         what,
         f"  id        {receipt.get('id')}",
         f"  enforced  by {enforced} of {workers} workers" + (f"; {fenced} more stopped by themselves" if fenced else ""),
         f"  durable   {'yes' if receipt.get('durable') else 'no: the store may forget it in a crash'}",
-        f"  took      {receipt.get('took_ms')} ms",
+        f"  took      {took_ms:.{1 if took_ms < 10 else 0}f} ms",
     ]
     uncovered = receipt.get("not_fenced_routes")
     if fenced and uncovered:
         lines.append(f"  but       {', '.join(map(_word, uncovered))} go on in a stopped worker (on_outage)")
     return lines
-
-
-def _outline(data: Any, indent: str = "") -> list[str]:
-    """Any JSON as indented lines; lists of objects as one line each."""
-    lines: list[str] = []
-    for name, value in data.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}{name}", *_outline(value, indent + "  ")]
-        elif isinstance(value, list) and any(isinstance(member, dict) for member in value):
-            lines += [f"{indent}{name}", *(f"{indent}  {_one_line(member)}" for member in value)]
-        else:
-            lines.append(f"{indent}{name}: {_word(value)}")
-    return lines
-
-
-def _one_line(member: Any) -> str:
-    return "  ".join(f"{name} {_word(value)}" for name, value in member.items()) if isinstance(member, dict) else _word(member)
 
 
 def _word(value: Any) -> str:

@@ -29,11 +29,11 @@ from gateway.wire.head import HeadReader, RequestHead
 
 @dataclass(slots=True)
 class Explanation:
-    """What was found out, in the order in which it was found. `status` 0 means that the application answers."""
+    """What was found out, in the order in which it was found. `status` is None where the application answers."""
 
     verdict: str = ""
     reason: str | None = None
-    status: int = 0
+    status: int | None = None
     detail: str = ""
     path: str | None = None
     route: str | None = None
@@ -99,7 +99,7 @@ def _read_head(loaded: Loaded, method: str, url: str, token: str | None, headers
     parts = urlsplit(url)
     host = parts.netloc or urlsplit(loaded.config.public_url).netloc
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    lines = [f"{method.upper()} {target} HTTP/1.1"]
+    lines = [f"{method} {target} HTTP/1.1"]
     if not any(name.lower() == "host" for name, _ in headers):
         lines.append(f"Host: {host}")
     lines += [f"{name}: {value}" for name, value in headers]

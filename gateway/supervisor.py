@@ -147,12 +147,14 @@ class Supervisor:
         workers = self.workers()
         was_ready = self._readiness.is_ready
         if self._readiness.judge([worker.is_ready for worker in workers]) != was_ready:
-            logger.info("Ready" if self._readiness.is_ready else "Not ready any more")
+            if was_ready:
+                logger.warning("Not ready any more")
+            else:
+                logger.info("Ready")
         if not self._is_announced and all(worker.reading.is_listening for worker in workers):
             self._is_announced = True
-            self._announce(
-                f"Listening on {', '.join(self.addresses)} with {self._count} worker(s); admin on {self.admin_address}"
-            )
+            counted = f"{self._count} {'worker' if self._count == 1 else 'workers'}"
+            self._announce(f"Listening on {', '.join(self.addresses)} with {counted}; admin on {self.admin_address}")
 
     def _remember_the_log(self) -> None:
         """How far the log came, for workers that start later: they must not believe a store that was rolled back [L5]."""

@@ -233,6 +233,14 @@ def test_W3_routes_that_fencing_does_not_cover_are_named(tmp_path):
     assert "app go on in a stopped worker (on_outage)" in done.stdout
 
 
+@pytest.mark.parametrize(("took_ms", "told"), [(0.42, "0.4 ms"), (9.04, "9.0 ms"), (16.283, "16 ms"), (1250.5, "1250 ms")])
+def test_a_receipt_for_people_is_rounded(tmp_path, took_ms, told):
+    with answering("201 Created", json.dumps(RECEIPT | {"took_ms": took_ms})) as peer:
+        done = gateway("revoke", "--token-id", "phone-1", "--issuer", "i", "-c", write(tmp_path, peer.address))
+    assert done.stdout.startswith("revoked token phone-1\n")
+    assert f"  took      {told}\n" in done.stdout
+
+
 def test_undo_lifts_by_id(tmp_path):
     with answering("200 OK", json.dumps(RECEIPT)) as peer:
         done = gateway("revoke", "--undo", "a/b", "-c", write(tmp_path, peer.address))
@@ -259,7 +267,7 @@ def test_a_refusal_of_the_api_is_told(tmp_path):
     with answering("401 Unauthorized", '{"title": "The admin token is wrong", "status": 401}') as peer:
         done = gateway("revoke", "--user", "alice", "-c", write(tmp_path, peer.address))
     assert done.exit_code == 1
-    assert done.stderr == "gateway: the admin API answered 401: The admin token is wrong\n"
+    assert done.stderr == ("gateway: the running gateway does not accept this admin token; is it the one it was started with?\n")
     assert TOKEN not in done.output
 
 
@@ -300,18 +308,50 @@ def test_the_admin_listener_may_be_a_unix_socket(tmp_path):
     assert done.stdout == '{"ready": true}\n'
 
 
-def test_status_is_an_outline_for_people(tmp_path):
-    body = {"store": {"state": "live", "up": True}, "workers": [{"index": 0, "pid": 7, "state": "live"}], "text": "a\x1b[31mb"}
+def test_status_is_a_table_for_people(tmp_path):
+    worker = {"index": 0, "pid": 7, "state": "running", "incarnation": "beef", "restarts": 0, "replica": "live", "position": 12}
+    body = {
+        "ready": True,
+        "config": "a\x1b[31mb",
+        "workers": [
+            worker | {"lag_ms": 0.4, "entries": 3, "clock_offset_ms": 1.5, "connections": {"client": 1, "upstream": 2}},
+            {"index": 1, "pid": None, "state": "waiting", "lag_ms": None},
+        ],
+        "store": {"url": "embedded", "up": True, "problem": None, "epoch": "e1", "head": 12, "members": 2},
+        "issuers": [
+            {"issuer": "https://idp.example", "keys": [1, 1], "fetched_at": 1_800_000_000.5},
+            {"issuer": "https://new.example", "keys": [0, 2], "fetched_at": None},
+            {"issuer": "https://away.example", "keys": [0, 0], "fetched_at": None},
+        ],
+        "upstreams": [{"name": "app", "up": False}],
+    }
     with answering("200 OK", json.dumps(body)) as peer:
         done = gateway("status", "-c", write(tmp_path, peer.address))
     assert done.stdout.splitlines() == [
-        "store",
-        "  state: live",
-        "  up: true",
-        "workers",
-        "  index 0  pid 7  state live",
-        'text: "a\\u001b[31mb"',
+        "ready: true",
+        'config: "a\\u001b[31mb"',
+        "store: embedded, up, position 12",
+        "issuer https://idp.example: 1 key, fetched 2027-01-15T08:00:00Z",
+        "issuer https://new.example: keys by worker 0, 2",
+        "issuer https://away.example: no keys",
+        "upstream app: down",
+        "",
+        "worker  pid  state    replica  position  lag     entries  clients  restarts",
+        "0       7    running  live     12        0.4 ms  3        1        0",
+        "1       -    waiting  -        -         -       -        -        -",
     ]
+
+
+# --- explain
+
+
+def test_explain_takes_an_address_and_the_method_as_it_is(tmp_path):
+    wrong = gateway("explain", "GET", "/", "--from", "bla", "-c", write(tmp_path))
+    assert wrong.exit_code == 2
+    assert "--from takes an IP address" in wrong.stderr
+    lower = json.loads(gateway("explain", "get", "/", "--json", "-c", write(tmp_path)).stdout)
+    upper = json.loads(gateway("explain", "GET", "/", "--json", "-c", write(tmp_path)).stdout)
+    assert (lower["verdict"], lower["status"], upper["status"]) == ("deny", 400, 401)
 
 
 @pytest.mark.parametrize(("status", "code"), [("200 OK", 0), ("503 Service Unavailable", 1)])

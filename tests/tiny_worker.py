@@ -8,9 +8,10 @@ import sys
 
 import uvloop
 
-from gateway.boot import ENVIRONMENT_NAME, Boot, end_with_supervisor
+from gateway.boot import ENVIRONMENT_NAME, Boot
 from gateway.clock import Clock
 from gateway.config.load import load
+from gateway.lifeline import end_with_parent
 from gateway.revocation.follower import Follower
 from gateway.revocation.view import View
 from gateway.telemetry.metrics import ALLOW, Layout, WorkerMetrics
@@ -19,7 +20,7 @@ from gateway.telemetry.slots import Cells
 
 async def main() -> None:
     boot = Boot.from_json(os.environ[ENVIRONMENT_NAME])
-    end_with_supervisor(boot)
+    end_with_parent(boot.supervisor_pid)()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None if "stubborn" in sys.argv else stop.set())
     config = load(boot.config_path).config

@@ -17,7 +17,8 @@ LONGEST_TEXT: Final = 512
 
 SUBJECTS: Final = {"token_id": Kind.TOKEN, "session": Kind.SESSION, "user": Kind.USER, "key": Kind.KEY}
 _FURTHER: Final = ("issuer", "reason")
-_ID: Final = re.compile(r"[0-9a-f]{32}")
+ID_DIGITS: Final = 32
+_ID: Final = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.")
 
 
@@ -37,9 +38,10 @@ def read_revocation(
 
 def read_id(text: str) -> str:
     """The id in the path. What cannot be an id is not looked up."""
-    if not _ID.fullmatch(text):
-        raise no_such_revocation()
-    return text
+    if _ID.fullmatch(text):
+        return text
+    has = "other characters" if len(text) == ID_DIGITS else len(text)
+    raise no_such_revocation(f"an id has {ID_DIGITS} hexadecimal digits, this has {has}")
 
 
 def no_such_revocation(why: str = "it never was, or it has expired") -> Problem:

@@ -5,7 +5,7 @@ no tags but the plain ones, no merge keys, bounded depth and size (an alias coun
 ends early). It knows nothing of which keys exist.
 
 PyYAML does the scanning; its own scalar rules are YAML 1.1 and take duplicate keys silently, so only its composer is used.
-Its messages may quote the text they stumbled over, which may be a secret: quotations are left out.
+Its messages quote the text they stumbled over, which may be a secret, and speak of tokens and streams: ours replace them.
 """
 
 import re
@@ -38,6 +38,27 @@ _WORDS: Final[dict[str, Scalar]] = {
 _DECIMAL: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _OTHER_BASE: Final = re.compile(r"0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+
+_SENTENCES: Final = (
+    ("nested deeper", f"nested deeper than {_DEEPEST} levels"),
+    (
+        "mapping values are not allowed",
+        'a second ": " in one line, or a line that is indented too far; quote a value that holds ": "',
+    ),
+    ("expected <block end>", "this line is not indented like the ones above it"),
+    ("expected ':'", 'this line has no ": "'),
+    ("end of stream", "a quotation mark above is not closed"),
+    ("document separator", "a quotation mark above is not closed"),
+    ("another document", "a second document begins here; one file is one document"),
+    ("unknown escape", "this escape is unknown; write a single-quoted text, which has none"),
+    ("escape sequence", "this escape has too few hexadecimal digits"),
+    ("alias", "this alias has no anchor; a value that begins with '*' must be in quotes"),
+    ("anchor", "this is no anchor, or a second one of its name; a value that begins with '&' must be in quotes"),
+    ("alphabetic or numeric", "a value that begins with '*', '&' or '!' must be in quotes"),
+    ("tag", "tags are not accepted; a value that begins with '!' must be in quotes"),
+    ("chomping", "after | or > the text begins in the next line"),
+    ("cannot start any token", "nothing begins with this character; a value that does must be in quotes"),
+)
 
 
 @dataclass(slots=True)
@@ -132,15 +153,25 @@ class _Composer(yaml.SafeLoader):
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, line: int) -> Problem:
+    """A sentence of ours for what PyYAML stumbled over: its own would quote the text."""
     lines = text.splitlines()
     here = lines[line - 1] if line <= len(lines) else ""
-    what = re.sub(r"'[^'<>]{2,}'", "a word", error.problem or "cannot be read")
-    hint = 'inside { } or [ ], and beside ": ", write "${NAME}" in quotes' if "${" in here else ""
-    if "alias" in what or "anchor" in what or "tag" in what:
-        hint = "a value that begins with '*', '&' or '!' must be in quotes"
-    elif "\\t" in what:
-        hint = "indent with spaces, not with tabs"
-    return Problem((), f"not YAML: {what}", hint)
+    said, context = error.problem or "", error.context or ""
+    if "\\t" in said:
+        what = "a tab indents this line; write spaces" if here.lstrip(" ").startswith("\t") else "a tab stands here; write spaces"
+    elif "flow" in context:
+        what = _wrong_in_brackets(said, here)
+    else:
+        what = next((sentence for piece, sentence in _SENTENCES if piece in said), "this line cannot be read")
+    return Problem((), f"not YAML: {what}")
+
+
+def _wrong_in_brackets(said: str, here: str) -> str:
+    if "${" in here:
+        return '${…} inside { } or [ ]; write "${NAME}" in quotes'
+    if "<stream end>" in said:
+        return "a { or [ above is not closed"
+    return "a comma or the closing bracket is missing before this"
 
 
 class _Builder:

@@ -23,6 +23,7 @@ class Legacy(BaseHTTPRequestHandler):
     """One connection. The server makes a thread for each, as it was done in the year of this application."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes; the second would wait 40 ms for the first one's receipt
 
     def do_GET(self) -> None:
         match self.path:

@@ -18,10 +18,11 @@ from gateway.demo.stage import HOLDERS, WORKERS, Stage
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line to type, and what it brings: a piece of its output, word by word."""
+    """A line to type, and what it brings: a piece of its output, word by word. `meaning` is said after it, in brackets."""
 
     command: str
     brings: str
+    meaning: str = ""
 
 
 SCENES: Final[tuple[tuple[str, tuple[Step, ...]], ...]] = (
@@ -49,7 +50,11 @@ SCENES: Final[tuple[tuple[str, tuple[Step, ...]], ...]] = (
         "what is open ends with its session (the first line in a third terminal, or in the background as here)",
         (
             Step("curl -sSN -H @alice-laptop {app}/ticks & sleep 1", "tick 3 for alice"),
-            Step("gateway revoke --session laptop; wait", "curl: ("),
+            Step(
+                "gateway revoke --session laptop; wait",
+                "curl: (",
+                "the stream of the line above is torn off, and its curl complains",
+            ),
             Step("curl -sS -H @alice-laptop {app}/", '"reason":"revoked-session"'),
         ),
     ),
@@ -80,7 +85,7 @@ def show(stage: Stage, paper: Paper) -> None:
         ("gateway", f"{names['app']}   {WORKERS} workers, ready after {stage.ready_after_s:.1f} s, store included"),
         ("application", f"http://{stage.legacy}   says hello to whoever X-User names; /headers shows what arrived"),
         ("issuer", f"{names['desk']}/USER/SESSION   a fresh token, without a password"),
-        ("admin", f"{names['admin']}   /metrics /readyz?verbose /v1/status"),
+        ("admin", f"{names['admin']}   /metrics /readyz?verbose; /v1/status with the token in gateway.yaml"),
         ("log", str(stage.log)),
         ("tokens", ", ".join(f"{name} ({user}, session {session})" for name, user, session, _ in HOLDERS)),
     )
@@ -91,7 +96,8 @@ def show(stage: Stage, paper: Paper) -> None:
         for step in steps:
             paper.line(f"    {step.command.format(**names)}")
             if step.brings:
-                paper.line(paper.styled(f"      → {step.brings.format(**names)}", "dim"))
+                meaning = f"   [{step.meaning}]" if step.meaning else ""
+                paper.line(paper.styled(f"      → {step.brings.format(**names)}{meaning}", "dim"))
     paper.line("\nCtrl-C ends everything.")
 
 

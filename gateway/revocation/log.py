@@ -258,7 +258,7 @@ async def _append(store: Store, script: Script, arguments: Sequence[Argument]) -
         case "poison":
             raise RevocationRefused("a not-before cannot lie in the future")
         case "unknown":
-            raise RevocationRefused("there is no revocation with this id, or it has expired")
+            raise RevocationRefused("it never was, or it has expired")
         case "too-many":
             raise RevocationRefused("this was revoked too often to lift one of it")
         case other:

@@ -191,7 +191,8 @@ class KeySetSource:
         if keys == self.current:
             return
         self.current = keys
-        _log.info("key set of %r in force: %d keys, %d passed over", self.issuer, len(keys.keys), len(keys.passed_over))
+        counted = f"{len(keys.keys)} {'key' if len(keys.keys) == 1 else 'keys'}"
+        _log.info("key set of %r in force: %s, %d passed over", self.issuer, counted, len(keys.passed_over))
         self._on_change(keys)
 
     def _report(self, problem: str) -> None:

@@ -79,6 +79,19 @@ async def test_L7_a_revocation_can_be_undone_once(gateway: Running):
     assert (status, lifted["complete"], lifted["enforced_by"]) == (200, True, 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("0" * 31 + "1", "it never was, or it has expired"),
+        ("deadbeef", "an id has 32 hexadecimal digits, this has 8"),
+        ("x" * 32, "an id has 32 hexadecimal digits, this has other characters"),
+    ],
+)
+async def test_an_undo_of_nothing_says_why(gateway: Running, name: str, why: str):
+    status, _, problem = await gateway.call("DELETE", f"/v1/revocations/{name}")
+    assert (status, problem["detail"]) == (404, why)
+
+
 @pytest.mark.parametrize("name", ["0" * 31 + "1", "unknown", "..", "%2e%2e", "a" * 5000, "*"])
 async def test_what_was_never_revoked_cannot_be_undone(gateway: Running, name: str):
     answer = await raw(

@@ -110,7 +110,33 @@ def test_a_message_does_not_quote_what_it_stumbled_over():
 
 
 def test_an_unquoted_reference_inside_brackets_is_explained():
-    assert 'write "${NAME}" in quotes' in said("admin: {token: ${TOKEN}}")[0]
+    assert said("admin: {token: ${TOKEN}}") == ['not YAML: ${…} inside { } or [ ]; write "${NAME}" in quotes']
+    assert "${" not in said("admin: {token: x")[0]
+
+
+def test_a_tab_is_called_a_tab():
+    assert said("a:\n\tb: 1\n") == ["not YAML: a tab indents this line; write spaces"]
+    assert said("a:\t- 1\n") == ["not YAML: a tab stands here; write spaces"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: b: c", "a second"),
+        ("a: {x: 1\n", "is not closed"),
+        ("a: ['x' 'y']", "a comma or the closing bracket is missing"),
+        ("a: 'x", "a quotation mark above is not closed"),
+        ("a: @x", "nothing begins with this character"),
+        ("a: *nowhere", "must be in quotes"),
+        ("- a\nb: c\n", "not indented like the ones above"),
+        ("--- 1\n--- 2\n", "one file is one document"),
+        ('a: "\\q"', "this escape is unknown"),
+        ("a: |x\n", "begins in the next line"),
+    ],
+)
+def test_broken_syntax_is_told_in_a_sentence(text, sentence):
+    assert said(text)[0].startswith("not YAML: ")
+    assert sentence in said(text)[0]
 
 
 @given(st.text(max_size=200) | st.text(alphabet="{}[]:,-\"'&*!|>%@#\n\t abc0<", max_size=60))

@@ -107,7 +107,7 @@ def steps_of(page: list[str]) -> list[tuple[str, str]]:
     steps: list[tuple[str, str]] = []
     for line in page:
         if line.startswith("      → "):
-            steps[-1] = (steps[-1][0], line.removeprefix("      → "))
+            steps[-1] = (steps[-1][0], line.removeprefix("      → ").partition("   [")[0])
         elif line.startswith("    "):
             steps.append((line.strip(), ""))
     return steps

@@ -1,8 +1,23 @@
 """When a worker is stuck, and how long its successor waits."""
 
+import logging
+import os
+import signal
+import sys
+
 import pytest
 
-from gateway.child import GOOD_LIFE_S, LONGEST_DELAY_S, START_WITHIN_S, STUCK_AFTER_S, describe_exit, is_stuck, restart_delay
+from gateway.boot import Boot
+from gateway.child import (
+    GOOD_LIFE_S,
+    LONGEST_DELAY_S,
+    START_WITHIN_S,
+    STUCK_AFTER_S,
+    Child,
+    describe_exit,
+    is_stuck,
+    restart_delay,
+)
 
 
 def test_the_first_replacement_is_at_once_and_later_ones_wait_longer_up_to_a_bound():
@@ -35,3 +50,15 @@ def test_what_was_silent_while_the_supervisor_slept_is_not_held_against_it():
 )
 def test_an_end_is_told_in_words(code: int, text: str):
     assert describe_exit(code) == text
+
+
+@pytest.mark.parametrize(("number", "level"), [(signal.SIGTERM, logging.INFO), (signal.SIGKILL, logging.WARNING)])
+def test_an_end_outside_a_stop_is_a_warning(number: signal.Signals, level: int, caplog: pytest.LogCaptureFixture):
+    boot = Boot("", 0, 1, 0, 0, "", (), (), "", os.getpid())
+    child = Child(boot, [sys.executable, "-c", "import signal; signal.pause()"], lambda: 0.0, lambda index, incarnation: None)
+    child.start(1.0)
+    child.signal(number)
+    os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)
+    with caplog.at_level(logging.INFO, "gateway.supervisor"):
+        assert child.reap(2.0)
+    assert [(record.levelno, "ended" in record.message) for record in caplog.records] == [(level, True)]

@@ -45,7 +45,7 @@ async def test_ready_when_every_worker_is_live_and_says_so_once(declared: str, t
         assert len(set(gateway.pids())) == 2
         await eventually(lambda: said)
         assert said == [
-            f"Listening on {gateway.supervisor.addresses[0]} with 2 worker(s); admin on {gateway.supervisor.admin_address}"
+            f"Listening on {gateway.supervisor.addresses[0]} with 2 workers; admin on {gateway.supervisor.admin_address}"
         ]
         assert (await gateway.call("GET", "/readyz", None))[0] == 200
         for pid in gateway.pids():
