@@ -44,9 +44,10 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     is_clean = True
     is_claimed = is_repeated = False
     try:
-        route = record.route = plane.routes.match(head.method, head.path)
+        route = record.route = head.route or plane.routes.match(head.method, head.path)
         if route is None:
             return refuse(client, head, record, Reason.NO_ROUTE)
+        head.route = route  # the head is met again when the connection repeats its request
         if head.is_service_worker and not route.allows_service_worker:  # [C2]
             return refuse(client, head, record, Reason.FORBIDDEN, "service workers are not allowed here")
         refuse_announced_body(head, plane)
@@ -90,7 +91,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                     client.transport.write(CONTINUE)
                 client.start_body(body, upstream)
             try:
-                if client.is_body_complete or verdict.token is None:
+                if body is None or client.is_body_complete or verdict.token is None:
                     answer = await upstream.answer
                 else:
                     with Upload(client, verdict.token, route, plane):
@@ -110,9 +111,10 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             return await tunnel(client, upstream, head, answer, record, plane)
         if head.upgrade is not None:
             client.is_persistent = False  # bytes meant for a tunnel must not be read as a request
+        is_all_sent = body is None or client.is_body_complete
         has_body = answer.has_body(head.method)
         is_chunked_out = has_body and answer.content_length is None and head.minor == 1
-        if not client.is_body_complete or (has_body and answer.content_length is None and not is_chunked_out):
+        if not is_all_sent or (has_body and answer.content_length is None and not is_chunked_out):
             client.is_persistent = False
         answer_head = to_client(
             answer,
@@ -122,7 +124,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             minor=head.minor,
             is_private=verdict.token is not None and not route.is_shared,
         )
-        is_clean = answer.is_persistent and client.is_body_complete
+        is_clean = answer.is_persistent and is_all_sent
         whole = upstream.whole_body(answer.content_length) if has_body and answer.content_length is not None else None
         if not has_body or whole is not None:
             record.is_answered = True

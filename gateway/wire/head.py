@@ -10,7 +10,7 @@ one in front of it has been answered.
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import httptools
 
@@ -58,6 +58,7 @@ class RequestHead:
     traceparent: bytes | None = None
     via: bytes | None = None
     is_service_worker = False  # the browser asks for a script that will see every later request of its scope
+    route: Any = None  # what `exchange` found for this method and path
     sent: tuple[object, bytes] | None = None  # for whom, and what `exchange.head_lines` made of it
     is_for_a_person: bool | None = None  # not looked at yet; see `respond.wants_page`
 
@@ -75,6 +76,7 @@ class RequestHead:
         other = object.__new__(RequestHead)
         other.__dict__.update(self.__dict__)
         other.sent = None
+        other.route = None
         other.path = path
         other.query = query
         return other
