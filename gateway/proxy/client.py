@@ -6,6 +6,8 @@
 
 Pipelined requests wait, unparsed, in a bounded buffer until the exchange in front of them is over; beyond the bound the
 socket is not read. An exchange that ends the connection leaves what follows unread, so it can never be served.
+
+The file is long because it is one state machine: every method asks for the same phase, and two files would share it.
 """
 
 import asyncio
