@@ -71,13 +71,11 @@ class AccessLog:
         millisecond = int(now * 1000)
         if millisecond != self._millisecond:
             self._new_stamp(millisecond)
+        key = (route, method, status, decision, reason, user, session, client, upstream)
         is_plain = not path.translate(None, _PLAIN) and _JWT_MARK not in path and len(path) <= PATH_LIMIT
         if not is_plain or self._is_text:
-            self._write_with_care(
-                route, method, path, status, decision, reason, user, session, client, duration_s, upstream_s, request_id, upstream
-            )
+            self._write_with_care(key, path, duration_s, upstream_s, request_id)
             return
-        key = (route, method, status, decision, reason, user, session, client, upstream)
         frame = self._frames.get(key)
         if frame is None:
             frame = self._new_frame(key)
@@ -88,23 +86,9 @@ class AccessLog:
             % (self._stamp_bytes, before_path, path, after_path, duration_s * 1e3, upstream_ms, request_id, end)
         )
 
-    def _write_with_care(
-        self,
-        route: str,
-        method: bytes,
-        path: bytes,
-        status: int,
-        decision: int,
-        reason: str | None,
-        user: str | None,
-        session: str | None,
-        client: str,
-        duration_s: float,
-        upstream_s: float,
-        request_id: bytes,
-        upstream: str | None,
-    ) -> None:
+    def _write_with_care(self, key: "_Key", path: bytes, duration_s: float, upstream_s: float, request_id: bytes) -> None:
         """A line for people, or one whose path needs escaping, cutting or redacting."""
+        route, method, status, decision, reason, user, session, client, upstream = key
         fields: dict[str, object] = {
             "time": self._stamp,
             "route": route,
