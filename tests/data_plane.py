@@ -20,6 +20,7 @@ from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.enforce.known import Known
 from gateway.enforce.verified import Verified
+from gateway.errors import StoreUnavailable
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool
@@ -27,6 +28,8 @@ from gateway.proxy.report import Report
 from gateway.revocation.state import Event
 from gateway.revocation.view import View
 from gateway.routes.compile import compile_routes
+from gateway.store.client import Store
+from gateway.store.once import claim_once
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog
@@ -76,7 +79,6 @@ class DataPlane:
         self.port = port
         self.cells = cells
         self.layout = layout
-        self.used: set[tuple[str, str]] = set()
         self.trust: ssl.SSLContext | None = None  # how clients verify a data plane that speaks TLS
 
     async def connect(self) -> "RawClient":
@@ -187,8 +189,10 @@ def live_view() -> View:
 
 
 @asynccontextmanager
-async def data_plane(path: Path, *, view: View | None = None, log_fd: int | None = None) -> AsyncIterator[DataPlane]:
-    """Run the data plane of the configuration at `path` on a free port."""
+async def data_plane(
+    path: Path, *, view: View | None = None, log_fd: int | None = None, store: Store | None = None
+) -> AsyncIterator[DataPlane]:
+    """Run the data plane of the configuration at `path` on a free port. One-time tokens need a `store`."""
     config = load(path).config
     loop = asyncio.get_running_loop()
     layout = Layout.of(config)
@@ -199,13 +203,11 @@ async def data_plane(path: Path, *, view: View | None = None, log_fd: int | None
     known = Known.of(config, live_view() if view is None else view)
     for issuer in known.issuers.values():
         issuer.adopt(parse_key_set((path.parent / "keys.json").read_bytes(), sorted(issuer.algorithms)))
-    used: set[tuple[str, str]] = set()
 
     async def claim(token: Verified, route: str) -> bool:
-        use = (str(token.token_id), route)
-        is_first = use not in used
-        used.add(use)
-        return is_first
+        if store is None:
+            raise StoreUnavailable("this data plane was given no store")
+        return await claim_once(store, token.issuer, str(token.token_id), route, token.usable_until)
 
     plane = Plane(
         loop=loop,

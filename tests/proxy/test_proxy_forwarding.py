@@ -8,6 +8,8 @@ from data_plane import ROUTES, DataPlane
 from exchanging import Start, alice, request
 from issuing import OMITTED
 
+from gateway.store.client import Store, command
+
 SPOOFS = ["X-User: root", "X_User: root", "x.user: root", "Remote-User: root", "X-Forwarded-User: root", "X-WEBAUTH-USER: root"]
 
 
@@ -151,7 +153,8 @@ async def test_nothing_of_a_refused_request_is_repeated_in_its_answer(gateway: D
             assert needle.encode() not in answer
 
 
-async def test_T5_a_one_time_token_serves_once(gateway: DataPlane, backend: RecordingBackend) -> None:
+async def test_T5_a_one_time_token_serves_once(start: Start, backend: RecordingBackend, store: Store) -> None:
+    gateway = await start(backend.port, parts={"store": store})
     token = alice()
     client = await gateway.connect()
     replies = [await client.ask(request("/pay", token=token, method="POST", body=b"x")) for _ in range(3)]
@@ -160,17 +163,27 @@ async def test_T5_a_one_time_token_serves_once(gateway: DataPlane, backend: Reco
     assert (await client.ask(request("/other", token=token))).status == 200, "elsewhere it is an ordinary token"
 
 
-async def test_T5_of_many_at_once_one_passes(gateway: DataPlane, backend: RecordingBackend) -> None:
+async def test_T5_of_many_at_once_one_passes(start: Start, backend: RecordingBackend, store: Store) -> None:
+    gateway = await start(backend.port, parts={"store": store})
     token = alice()
     replies = await asyncio.gather(*(gateway.ask(request("/pay", token=token, method="POST", body=b"x")) for _ in range(8)))
     assert sorted(reply.status for reply in replies) == [200] + [401] * 7
     assert len(backend.requests) == 1
 
 
-async def test_T5_a_refused_token_is_not_used_up(gateway: DataPlane, backend: RecordingBackend) -> None:
+async def test_T5_without_the_store_a_one_time_route_is_unavailable_and_nothing_is_forwarded(
+    gateway: DataPlane, backend: RecordingBackend
+) -> None:
+    reply = await gateway.ask(request("/pay", token=alice(), method="POST", body=b"x"))
+    assert (reply.status, reply.reason, reply.value("Retry-After")) == (503, "store-unavailable", "2")
+    assert backend.requests == []
+
+
+async def test_T5_a_refused_token_is_not_used_up(start: Start, backend: RecordingBackend, store: Store) -> None:
+    gateway = await start(backend.port, parts={"store": store})
     assert (await gateway.ask(request("/pay", token=alice(jti=OMITTED), method="POST", body=b"x"))).reason == "malformed-token"
     assert (await gateway.ask(request("/pay", token=alice(aud="other"), method="POST", body=b"x"))).reason == "wrong-audience"
-    assert gateway.used == set()
+    assert await command(store, "DBSIZE") == 0
     assert backend.requests == []
 
 

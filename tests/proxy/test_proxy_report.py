@@ -201,9 +201,7 @@ async def test_a_forged_token_is_told_to_the_operator_and_a_missing_one_is_not(
     assert not any(part[:40] in line for part in good.split(".") for line in caplog.messages)
 
 
-async def test_a_refusal_is_handed_to_whoever_fetches_keys_or_renews_denials(
-    observed: Observed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refusal_is_handed_to_whoever_fetches_keys_or_renews_denials(observed: Observed) -> None:
     told = []
     observed.gateway.plane.refused = told.append
     await observed.gateway.ask(request(token=token(header={"kid": "stranger"})))
