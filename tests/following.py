@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -62,6 +62,10 @@ class Following:
         await until(lambda: self.follower.statistics.failures >= failures + times)
 
 
+async def nothing() -> None:
+    """There is no ring."""
+
+
 @asynccontextmanager
 async def following(
     url: str,
@@ -70,6 +74,7 @@ async def following(
     clock: Clock | None = None,
     max_staleness: float = MAX_STALENESS_S,
     on_snapshot: Callable[[View], None] = lambda view: None,
+    on_ring: Callable[[], Awaitable[None]] = nothing,
 ) -> AsyncIterator[Following]:
     """A follower that runs until the end of the block."""
     clock = clock or Clock()
@@ -85,6 +90,7 @@ async def following(
         max_staleness=max_staleness,
         on_entry=entries.append,
         on_snapshot=lambda: on_snapshot(view),
+        on_ring=on_ring,
         on_poison=poisoned.append,
         label="worker 0",
     )

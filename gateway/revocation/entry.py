@@ -15,6 +15,12 @@ What the value of a fact means:
     version                    the smallest version that is still accepted
     lift                       what remains of the lifted key's fact without the lifted revocation; 0: nothing
 
+Two kinds are no facts but news, which every worker takes in before it acknowledges them. They have a key of sixteen
+zeros, and what they are about in their text:
+
+    ring                       our own signing keys changed
+    touch                      the records of a session (name: its sid) or of all sessions of an account (name: its sub)
+
 Keys that apply to a token of issuer I (look up each with I and, but for `token`, with `""`):
     token (I, jti) · session (I, sid) · user (I, user) and user (I) alone · block (I, user) · version (I, user) · key
     (I, kid) and key (I, kid, thumbprint).
@@ -47,8 +53,11 @@ class Kind(StrEnum):
     BLOCK = "block"
     KEY = "key"
     LIFT = "lift"
+    RING = "ring"
+    TOUCH = "touch"
 
 
+NEWS: Final = (Kind.RING, Kind.TOUCH)
 KINDS: Final = tuple(Kind)
 """The store holds the position in this tuple plus one in a byte: append to the enumeration, never reorder it."""
 

@@ -29,7 +29,7 @@ Owns two connections and the position. Decides nothing about requests.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -61,6 +61,10 @@ def _ignore(_: object) -> None:
     return
 
 
+async def _nothing() -> None:
+    return
+
+
 @dataclass(slots=True)
 class FollowerStatistics:
     """What metrics and status want to know. Read it, never write it."""
@@ -80,9 +84,10 @@ class Follower:
 
     `on_entry` is called after the view has the entry and before it is acknowledged: live connections end there. It
     must not wait; when it raises, the entry is not acknowledged and comes again. `on_snapshot` is the same for facts that
-    were read all at once. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry
-    to its being applied here, by the store's clock. `log_seen` is the
-    epoch and sequence that other workers of this host are known to have reached.
+    were read all at once. `on_ring` reads our signing keys; it is awaited before an entry that says they changed is
+    acknowledged. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry to its
+    being applied here, by the store's clock. `log_seen` is the epoch and sequence that other workers of this host are known
+    to have reached.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Follower:
         max_staleness: float,
         on_entry: Callable[[Entry], None] = _ignore,
         on_snapshot: Callable[[], None] = lambda: None,
+        on_ring: Callable[[], Awaitable[None]] = _nothing,
         on_poison: Callable[[str], None] = _ignore,
         on_command: Callable[[float], None] = _ignore,
         on_enforced: Callable[[float], None] = _ignore,
@@ -113,6 +119,7 @@ class Follower:
         self._largest_skew_s = largest_skew_s
         self._on_entry = on_entry
         self._on_snapshot = on_snapshot
+        self._on_ring = on_ring
         self._on_poison = on_poison
         self._on_command = on_command
         self._on_enforced = on_enforced
@@ -125,6 +132,7 @@ class Follower:
         self._position: Position | None = None
         self._run_id = ""
         self._is_woken = False
+        self._is_ring_due = False
         self._next_purge = 0.0
 
     def __repr__(self) -> str:
@@ -193,6 +201,8 @@ class Follower:
             for fact in self._view.merge(page.facts, page.store_time + self._largest_skew_s + _POISON_SLACK_S):
                 self._report_poison(f"fact {fact.key.hex()}: not-before {fact.value} lies in the future")
         self.statistics.snapshots += 1
+        self._is_ring_due = True
+        await self._read_ring()
         self._on_snapshot()
         self._position = reply.head_position
 
@@ -219,6 +229,7 @@ class Follower:
                 self._meet(Event.RETURNED, "the store is the one we knew")
             for entry in reply.entries:
                 self._apply(entry, reply.store_time)
+            await self._read_ring()
             self._note_progress(reply)
             if self._position.sequence == reply.head and reply.granted in ("live", "draining"):
                 self._meet(Event.GRANTED, f"at {self._position.sequence}")
@@ -229,13 +240,23 @@ class Follower:
     def _apply(self, entry: Entry, store_time: float) -> None:
         """One entry: into the view, then to the live connections, then it is behind us."""
         assert self._position is not None
-        if entry.kind is Kind.USER and entry.value > store_time + self._largest_skew_s + _POISON_SLACK_S:
+        if entry.kind is Kind.RING:
+            self._is_ring_due = True
+        elif entry.kind is Kind.TOUCH:
+            self._on_entry(entry)
+        elif entry.kind is Kind.USER and entry.value > store_time + self._largest_skew_s + _POISON_SLACK_S:
             self._report_poison(f"entry {entry.sequence}: not-before {entry.value} of {entry.name!r} lies in the future")
         else:
             self._view.apply(entry)
             self._on_entry(entry)
             self._on_enforced(max(0.0, self._clock.wall() + self._clock.store_offset_s - entry.appended_at))
         self._position = Position(self._position.epoch, entry.sequence, entry.id)
+
+    async def _read_ring(self) -> None:
+        """When it changed, before anything is proven: nobody signs or verifies with keys that are known to be old."""
+        if self._is_ring_due:
+            await self._on_ring()
+            self._is_ring_due = False
 
     async def _poll(self, position: Position | None, *, is_reading: bool = False) -> Reply:
         arguments: list[str | int] = [

@@ -17,6 +17,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Final
 
 from redis.asyncio.client import PubSub
@@ -24,8 +25,9 @@ from redis.asyncio.client import PubSub
 from gateway.clock import Clock
 from gateway.errors import GatewayError, StoreError, StoreLost, StoreUnavailable
 from gateway.revocation.entry import KINDS, LARGEST_VALUE, Kind, Revocation
-from gateway.revocation.keys import ACKS, DECLARE, KEYS, LEAVE, MEMBERS, REVOKE, UNDO
-from gateway.revocation.lifetimes import Lifetimes, expiry_of, largest_skew_s
+from gateway.revocation.entry import NEWS as NO_FACTS
+from gateway.revocation.keys import ACKS, CLEAR, DECLARE, KEYS, LEAVE, MEMBERS, NEWS, REVOKE, UNDO
+from gateway.revocation.lifetimes import Expiry, Lifetimes, expiry_of, largest_skew_s
 from gateway.revocation.receipt import Member, Receipt, Tally
 from gateway.store.client import Argument, Store, store_errors
 from gateway.store.durability import Durability
@@ -86,21 +88,33 @@ class RevocationLog:
         self._appending = asyncio.Semaphore(max(1, most // 4))
         self._last_heard: dict[str, tuple[int, float]] = {}
 
-    async def revoke(self, revocation: Revocation) -> Receipt:
+    async def revoke(self, revocation: Revocation, *also: Revocation) -> Receipt:
         """Revoke, and wait until every worker enforces it or is provably stopped, at most until the deadline.
+
+        `also` is revoked in the same step and under the same id: what a revoked thing takes with it.
 
         Raises `RevocationRefused`, `StoreLost` (the store was never declared, or is empty), and `StoreUnavailable`:
         then it may or may not have been appended; repeating it under the same `id` is safe.
         """
-        if revocation.kind is Kind.LIFT or (revocation.kind is Kind.TOKEN and not revocation.issuer):
-            raise RevocationRefused("a token is revoked by its issuer and its id, and a lift is an undo")
         revocation = replace(revocation, id=revocation.id or secrets.token_hex(16))
-        return await self._append_and_wait(REVOKE, self._arguments(revocation), revocation.id)
+        return await self.append_and_wait(REVOKE, self._arguments(revocation, *also), revocation.id)
 
     async def undo(self, revocation_id: str) -> Receipt:
         """Lift one revocation; what others say about the same key stays. Raises as `revoke` does."""
         arguments: list[Argument] = [secrets.token_hex(8), _raw_id(revocation_id)]
-        return await self._append_and_wait(UNDO, arguments, revocation_id)
+        return await self.append_and_wait(UNDO, arguments, revocation_id)
+
+    async def clear(self, revocation: Revocation) -> Receipt:
+        """Lift whatever says this fact, however often it was said. Raises as `revoke` does."""
+        return await self.append_and_wait(CLEAR, [secrets.token_hex(8), revocation.key], secrets.token_hex(16))
+
+    async def touch(self, issuer: str, name: str) -> Receipt:
+        """The record of a session, or those of an account's sessions, changed: every worker drops its copy.
+
+        Raises as `revoke` does.
+        """
+        text = _text(issuer=issuer, name=name)
+        return await self.append_and_wait(NEWS, [secrets.token_hex(8), Kind.TOUCH.value, text], secrets.token_hex(16))
 
     async def renew(self, issuer: str, session: str) -> bool:
         """Use of a revoked session was seen: when half of its denial's life is over, it lives on from now [L6].
@@ -109,8 +123,8 @@ class RevocationLog:
         """
         revocation = Revocation(Kind.SESSION, session, issuer, "renewed by use", "use", id=secrets.token_hex(16))
         arguments = self._arguments(revocation)
-        arguments[-1] = "renew"
-        return isinstance(await _append(self._store, REVOKE, arguments), _Appended)
+        arguments[1] = "renew"
+        return isinstance(await _append(self._store, REVOKE, KEYS, arguments), _Appended)
 
     async def declare(self, *, again: bool = False) -> str:
         """Declare the store's first use [L5]; its epoch. Does nothing on a declared store.
@@ -151,31 +165,25 @@ class RevocationLog:
         renewals, at = self._last_heard.get(member.incarnation, (-1, now))
         return (renewals, at) if renewals == member.renewals else (member.renewals, now)
 
-    def _arguments(self, revocation: Revocation) -> list[Argument]:
-        expiry = expiry_of(revocation, self._issuers)
-        return [
-            secrets.token_hex(8),
-            _raw_id(revocation.id),
-            revocation.kind.value,
-            KINDS.index(revocation.kind) + 1,
-            revocation.key,
-            min(revocation.value, LARGEST_VALUE),
-            expiry.at,
-            expiry.after_s,
-            math.ceil(largest_skew_s(self._issuers)),
-            revocation.fold_into,
-            _text(issuer=revocation.issuer, name=revocation.name, reason=revocation.reason, source=revocation.source),
-            "",
-        ]
+    def _arguments(self, revocation: Revocation, *also: Revocation) -> list[Argument]:
+        arguments: list[Argument] = [math.ceil(largest_skew_s(self._issuers)), ""]
+        for number, fact in enumerate((revocation, *also)):
+            if fact.kind in (Kind.LIFT, *NO_FACTS) or (fact.kind is Kind.TOKEN and not fact.issuer):
+                raise RevocationRefused("a token is revoked by its issuer and its id, and a lift is an undo")
+            arguments += fact_arguments(fact, _further_id(revocation.id, number), expiry_of(fact, self._issuers))
+        return arguments
 
-    async def _append_and_wait(self, script: Script, arguments: Sequence[Argument], revocation_id: str) -> Receipt:
+    async def append_and_wait(
+        self, script: Script, arguments: Sequence[Argument], revocation_id: str, keys: Sequence[str] = KEYS
+    ) -> Receipt:
+        """Run a script that appends and answers as revoke.lua does; wait for who has to enforce it. Raises as `revoke`."""
         started = self._clock.boot()
         deadline = started + self._deadline_s
         async with self._waiting, self._store.pubsub() as acks:
             async with self._appending, self._own_connection(deadline) as connection:
                 durability = Durability(connection)
                 await durability.before_append()
-                appended = await self._append_until(connection, script, arguments, acks, deadline)
+                appended = await self._append_until(connection, script, keys, arguments, acks, deadline)
                 tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
                 durable = await durability.after_append()
             await self._listen(acks, tally, deadline)
@@ -212,13 +220,19 @@ class RevocationLog:
             await connection.aclose()
 
     async def _append_until(
-        self, connection: Store, script: Script, arguments: Sequence[Argument], acks: PubSub, deadline: float
+        self,
+        connection: Store,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        acks: PubSub,
+        deadline: float,
     ) -> _Appended:
         while True:
             try:
                 with store_errors():
                     await acks.subscribe(ACKS)
-                answer = await _append(connection, script, arguments)
+                answer = await _append(connection, script, keys, arguments)
                 assert isinstance(answer, _Appended)
                 return answer
             except StoreUnavailable:
@@ -245,9 +259,25 @@ class RevocationLog:
                 await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - now)))
 
 
-async def _append(store: Store, script: Script, arguments: Sequence[Argument]) -> _Appended | None:
+def fact_arguments(fact: Revocation, raw_id: bytes, expiry: Expiry) -> list[Argument]:
+    """One fact as the scripts take it."""
+    return [
+        secrets.token_hex(8),
+        raw_id,
+        fact.kind.value,
+        KINDS.index(fact.kind) + 1,
+        fact.key,
+        min(fact.value, LARGEST_VALUE),
+        expiry.at,
+        expiry.after_s,
+        fact.fold_into,
+        _text(issuer=fact.issuer, name=fact.name, reason=fact.reason, source=fact.source),
+    ]
+
+
+async def _append(store: Store, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> _Appended | None:
     """None: nothing had to be appended."""
-    answer = await run_script(store, script, KEYS, arguments)
+    answer = await run_script(store, script, keys, arguments)
     match _decoded(answer[0]):
         case "appended":
             return _Appended(_decoded(answer[1]), int(answer[2]), _read_members(answer[3]))
@@ -295,6 +325,12 @@ def _raw_id(revocation_id: str) -> bytes:
     if len(raw) != 16 or not any(raw):
         raise RevocationRefused("an id of a revocation is 32 hexadecimal digits")
     return raw
+
+
+def _further_id(revocation_id: str, number: int) -> bytes:
+    """The id of the n-th fact of one revocation: its own, then such as follow from it, so that a repetition has the same ones."""
+    raw = _raw_id(revocation_id)
+    return raw if not number else blake2b(raw + number.to_bytes(4, "big"), digest_size=len(raw)).digest()
 
 
 def _text(**parts: str) -> str:

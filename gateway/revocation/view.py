@@ -154,6 +154,14 @@ class View:
         self.revision += news
         return poisoned
 
+    def enforce_locally(self, key: bytes, value: int, expires_at: int) -> None:
+        """Refuse by a fact that the store may not have yet: a log-out whose answer was lost [R5]. No lift reaches it."""
+        if self._kept is None:
+            self._kept = Table(self._segment_bits)
+        self._kept.grow_only(hash(key), value, expiry_minutes(expires_at))
+        self._make_room()
+        self.revision += 1
+
     def purge(self, now: float, budget: int = 64) -> int:
         """Drop what expired before `now` from the next `budget` segments, coming round to all in turn. How many left."""
         minute = expiry_minutes(now)

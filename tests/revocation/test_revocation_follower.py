@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.revocation.entry import Entry, Kind, Revocation, fact_key
 from gateway.revocation.follower import Follower
 from gateway.revocation.keys import ENTRIES, RECORD, WORKERS
+from gateway.revocation.lifetimes import Lifetimes
 from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import State
 from gateway.revocation.view import View
@@ -235,8 +236,8 @@ async def test_L7_a_poisoned_not_before_is_reported_and_not_applied(store_url: s
     async with following(store_url) as worker:
         await worker.until_live()
         future = int(time.time()) + 100_000
-        log._arguments = _with_skew(log, 1_000_000)  # type: ignore[method-assign]
-        await log.revoke(Revocation(Kind.USER, "alice", value=future))
+        careless = RevocationLog(store, Clock(), 2.0, issuers={"": Lifetimes(skew_s=1_000_000)})
+        await careless.revoke(Revocation(Kind.USER, "alice", value=future))
         assert worker.view.find(ALICE) == 0
         assert worker.poisoned
         assert not worker.entries
@@ -393,14 +394,3 @@ async def _append(log: RevocationLog, name: str) -> None:
 
     revocation = Revocation(Kind.USER, name, id=name.encode().hex().ljust(32, "0"))
     await run_script(log._store, REVOKE, KEYS, log._arguments(revocation))
-
-
-def _with_skew(log: RevocationLog, skew: int):  # type: ignore[no-untyped-def]
-    original = RevocationLog._arguments
-
-    def arguments(revocation: Revocation) -> list[object]:
-        made = original(log, revocation)
-        made[8] = skew
-        return made
-
-    return arguments

@@ -5,7 +5,8 @@
 --   workers      hash: incarnation -> "state epoch position staleness_ms renewals renewed_at_s label"
 --   facts        sorted set: fact key by expiry, for the purge [L6]
 --   states       hash: fact key -> STATE, what all revocations of that key result in
---   revocations  hash: revocation id -> {fact key, kind, value, expires, lift's sequence or 0, id of the one before on the same key, sequence, people's text}
+--   revocations  hash: revocation id -> {fact key, kind, value, expires, lift's sequence or 0, id of the one before on the same key, sequence,
+--                people's text, ids of what was revoked with it}
 --   acks         channel: "incarnation epoch position", "incarnation left"
 --
 -- Numbers stay below 2^53, so Lua's doubles hold them exactly; `whole` prints them without an exponent.
@@ -63,6 +64,18 @@ end
 local function write_state(key, state)
   redis.call('HSET', STATES, key, struct.pack(STATE, state.value, state.expires, state.sequence, state.lifted, state.kind, state.target, state.newest))
   redis.call('ZADD', FACTS, whole(state.expires), key)
+end
+
+-- One revoked fact: its entry, its revocation, its state. `fact` holds entry, revocation, kind, number, key, value, expires, target, text, with.
+local function revoke_fact(record, fact)
+  local state = read_state(fact.key)
+  local sequence = append(record, fact.entry, fact.kind, fact.key, fact.value, fact.expires, fact.revocation, '', fact.target, fact.text)
+  redis.call('HSET', REVOCATIONS, fact.revocation,
+    cmsgpack.pack({fact.key, fact.kind, fact.value, fact.expires, 0, state.newest, sequence, fact.text, fact.with or {}}))
+  state.value, state.expires = math.max(state.value, fact.value), math.max(state.expires, fact.expires)
+  state.sequence, state.newest, state.kind, state.target = sequence, fact.revocation, fact.number, fact.target
+  write_state(fact.key, state)
+  return sequence
 end
 
 -- What a receipt needs: the position to wait for and who has to reach it [W1].

@@ -1,28 +1,34 @@
--- Record the fact, append the entry, say who must enforce it. Repeating it under the same revocation id changes nothing.
--- ARGV: entry id, revocation id, kind, kind's number, fact key, value (0: now), expires (0: now + lifetime), lifetime, largest skew,
---       not-before to fold into, text, "renew" to extend a session's denial and nothing else
+-- Record facts, append their entries, say who must enforce them. Repeating it under the same revocation id changes nothing.
+-- ARGV: largest skew, "renew" to extend a session's denial and nothing else, then ten for each fact: entry id, revocation id, kind,
+--       kind's number, fact key, value (0: now), expires (0: now + lifetime), lifetime, not-before to fold into, text.
+-- The first one's revocation id stands for all of them: undoing it lifts them all.
 if not is_master() then return redis.error_reply('READONLY this server is not a master') end
 local record = read_record()
 if not record then return {'undeclared'} end
-local revocation, key = ARGV[2], ARGV[5]
-local known = redis.call('HGET', REVOCATIONS, revocation)
+local WIDTH = 10
+local last = ARGV[#ARGV - WIDTH + 2]
+local known = redis.call('HGET', REVOCATIONS, last)
 if known then return to_wait_for(record, cmsgpack.unpack(known)[7]) end
 
 local now = server_time()
-local value, expires = tonumber(ARGV[6]), tonumber(ARGV[7])
-if value == 0 then value = now end
-if expires == 0 then expires = now + tonumber(ARGV[8]) end
-if ARGV[3] == 'user' and value > now + tonumber(ARGV[9]) then return {'poison'} end -- L7
-
-local state = read_state(key)
-if ARGV[12] == 'renew' then
-  if state.value == 0 or state.expires - now > tonumber(ARGV[8]) / 2 then return {'current'} end
-  value = state.value
+local facts, others = {}, {}
+for at = 3, #ARGV, WIDTH do
+  local fact = {entry = ARGV[at], revocation = ARGV[at + 1], kind = ARGV[at + 2], number = tonumber(ARGV[at + 3]), key = ARGV[at + 4],
+                value = tonumber(ARGV[at + 5]), expires = tonumber(ARGV[at + 6]), target = ARGV[at + 8], text = ARGV[at + 9]}
+  local lifetime = tonumber(ARGV[at + 7])
+  if fact.value == 0 then fact.value = now end
+  if fact.expires == 0 then fact.expires = now + lifetime end
+  if fact.kind == 'user' and fact.value > now + tonumber(ARGV[1]) then return {'poison'} end -- L7
+  if ARGV[2] == 'renew' then
+    local state = read_state(fact.key)
+    if state.value == 0 or state.expires - now > lifetime / 2 then return {'current'} end
+    fact.value = state.value
+  end
+  facts[#facts + 1] = fact
+  if #facts > 1 then others[#others + 1] = fact.revocation end
 end
 
-local sequence = append(record, ARGV[1], ARGV[3], key, value, expires, revocation, '', ARGV[10], ARGV[11])
-redis.call('HSET', REVOCATIONS, revocation, cmsgpack.pack({key, ARGV[3], value, expires, 0, state.newest, sequence, ARGV[11]}))
-state.value, state.expires = math.max(state.value, value), math.max(state.expires, expires)
-state.sequence, state.newest, state.kind, state.target = sequence, revocation, tonumber(ARGV[4]), ARGV[10]
-write_state(key, state)
+facts[1].with = others
+local sequence
+for _, fact in ipairs(facts) do sequence = revoke_fact(record, fact) end
 return to_wait_for(record, sequence)
