@@ -14,6 +14,9 @@
     │   ├── StoreUnavailable      no answer; what was asked may or may not have happened
     │   ├── StoreUnfit            it answers, but its settings let it lose or hide revocations (store/fitness.py)
     │   └── StoreLost             it answers, but it is not the store we knew (emptied, rolled back, forked)
+    ├── AccountsError             the accounts' database, or the way to it
+    │   ├── AccountsUnavailable   no answer; what was asked may or may not have happened
+    │   └── AccountsUnfit         it answers, but cannot be used: made by a newer gateway, or not by a gateway at all
     └── KeySetError               a key set that cannot be read, or must not be trusted
 
 A refusal (a revoked token, no token…) is not an error: it has a reason from `reasons.py`.
@@ -102,6 +105,20 @@ class StoreUnfit(StoreError):
 
 class StoreLost(StoreError):
     """The store answers but is not the one we knew: emptied, rolled back or forked. Its silence is not "not revoked"."""
+
+
+class AccountsError(GatewayError):
+    """The accounts' database, or the way to it, failed."""
+
+    source = "accounts"
+
+
+class AccountsUnavailable(AccountsError):
+    """No answer from the accounts' database. What was asked may or may not have happened."""
+
+
+class AccountsUnfit(AccountsError):
+    """The accounts' database answers, but cannot be used: made by a newer gateway, or not by a gateway at all."""
 
 
 class KeySetError(GatewayError):
