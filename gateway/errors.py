@@ -13,11 +13,13 @@
     ├── StoreError                the store, or the way to it
     │   ├── StoreUnavailable      no answer; what was asked may or may not have happened
     │   ├── StoreUnfit            it answers, but its settings let it lose or hide revocations (store/fitness.py)
-    │   └── StoreLost             it answers, but it is not the store we knew (emptied, rolled back, forked)
+    │   ├── StoreLost             it answers, but it is not the store we knew (emptied, rolled back, forked)
+    │   └── StoreConflict         somebody else wrote what was to be changed; read it again and decide anew
     ├── AccountsError             the accounts' database, or the way to it
     │   ├── AccountsUnavailable   no answer; what was asked may or may not have happened
     │   └── AccountsUnfit         it answers, but cannot be used: made by a newer gateway, or not by a gateway at all
-    └── KeySetError               a key set that cannot be read, or must not be trusted
+    ├── KeySetError               a key set that cannot be read, or must not be trusted
+    └── KeyUnknown                no signing key of ours has this name
 
 A refusal (a revoked token, no token…) is not an error: it has a reason from `reasons.py`.
 """
@@ -107,6 +109,12 @@ class StoreLost(StoreError):
     """The store answers but is not the one we knew: emptied, rolled back or forked. Its silence is not "not revoked"."""
 
 
+class StoreConflict(StoreError):
+    """Somebody else wrote what was to be changed. Nothing was written; read it again and decide anew."""
+
+    is_retry_safe = True
+
+
 class AccountsError(GatewayError):
     """The accounts' database, or the way to it, failed."""
 
@@ -125,3 +133,9 @@ class KeySetError(GatewayError):
     """A key set that cannot be read, or that holds what must not be trusted."""
 
     source = "issuer"
+
+
+class KeyUnknown(GatewayError):
+    """No signing key of ours has this name."""
+
+    source = "client"

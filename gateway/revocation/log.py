@@ -23,7 +23,7 @@ from typing import Any, Final
 from redis.asyncio.client import PubSub
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError, StoreError, StoreLost, StoreUnavailable
+from gateway.errors import GatewayError, StoreConflict, StoreError, StoreLost, StoreUnavailable
 from gateway.revocation.entry import KINDS, LARGEST_VALUE, Kind, Revocation
 from gateway.revocation.entry import NEWS as NO_FACTS
 from gateway.revocation.keys import ACKS, CLEAR, DECLARE, KEYS, LEAVE, MEMBERS, NEWS, REVOKE, UNDO
@@ -285,6 +285,8 @@ async def _append(store: Store, script: Script, keys: Sequence[str], arguments: 
             return None
         case "undeclared":
             raise StoreLost("the store was never declared, or lost everything: gateway store init declares its first use")
+        case "conflict":
+            raise StoreConflict("somebody else changed it at the same time; read it again")
         case "poison":
             raise RevocationRefused("a not-before cannot lie in the future")
         case "unknown":
