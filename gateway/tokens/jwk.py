@@ -134,6 +134,14 @@ def parse_key_set(raw: bytes, algorithms: Sequence[str]) -> KeySet:
     return KeySet(MappingProxyType(keys), tuple(passed_over))
 
 
+def read_key(jwk: Mapping[str, Any], algorithm: str) -> Key:
+    """One key that is known to be for `algorithm`, judged as one of a set is. Raises `KeySetError`."""
+    try:
+        return _read_key(dict(jwk), (algorithm,))
+    except _PassedOver as error:
+        raise KeySetError(str(error)) from error
+
+
 def refuse_mixed_algorithms(algorithms: Sequence[str]) -> None:
     """Raise for names that are not known, and for secrets and public keys in one list."""
     if not algorithms or not ALGORITHMS.issuperset(algorithms):
