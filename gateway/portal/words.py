@@ -1,0 +1,203 @@
+"""Every word that a person reads, in English and French, side by side: a text cannot lack a language.
+
+Two tables: the texts of the pages (`TEXTS`), and what is said after a redirect (`SAID`). The refusals, a third table, are in
+`refusal_words.py`.
+
+`NBSP` stands where French typography wants a space that does not break, because nobody sees it in a source.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from gateway.portal.language import Language
+
+NBSP: Final = "\u00a0"
+
+
+class Text(NamedTuple):
+    """One text in every language."""
+
+    en: str
+    fr: str
+
+    def to(self, language: Language) -> str:
+        """The text in this language."""
+        return self.fr if language is Language.FR else self.en
+
+
+class Kind(StrEnum):
+    """What a message is; also its class in the stylesheet."""
+
+    DONE = "done"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+class Said(NamedTuple):
+    """What a page says after a redirect. `field` is the input at fault."""
+
+    kind: Kind
+    text: Text
+    field: str = ""
+
+
+TEXTS: Final[dict[str, Text]] = {
+    "email": Text("E-mail address", "Adresse e-mail"),
+    "password": Text("Password", "Mot de passe"),
+    "password.show": Text("Show", "Afficher"),
+    "password.hide": Text("Hide", "Masquer"),
+    "password.which": Text("the password", "le mot de passe"),
+    "password.rule": Text(
+        "At least 8 characters. A few words in a row are easy to remember and hard to guess.",
+        "Au moins 8 caractères. Quelques mots à la suite sont faciles à retenir et difficiles à deviner.",
+    ),
+    "problem": Text("Problem", "Problème"),
+    "sign-in": Text("Sign in", "Se connecter"),
+    "sign-in.no-account": Text("No account yet?", f"Pas encore de compte{NBSP}?"),
+    "sign-out": Text("Sign out", "Se déconnecter"),
+    "register": Text("Create an account", "Créer un compte"),
+    "register.has-account": Text("Already have an account?", f"Vous avez déjà un compte{NBSP}?"),
+    "devices": Text("Your devices", "Vos appareils"),
+    "devices.lead": Text(
+        "Where this account is signed in. Sign out whatever you do not recognise.",
+        "Là où ce compte est connecté. Déconnectez ce que vous ne reconnaissez pas.",
+    ),
+    "devices.this": Text("This device", "Cet appareil"),
+    "devices.now": Text("Active now", "Actif en ce moment"),
+    "devices.seen": Text("Last seen", "Actif"),
+    "devices.since": Text("Signed in", "Connexion"),
+    "devices.unknown": Text("Unknown device", "Appareil inconnu"),
+    "devices.end": Text("Sign out", "Déconnecter"),
+    "devices.only": Text("No other device is signed in.", "Aucun autre appareil n’est connecté."),
+    "devices.ended": Text("The device is signed out.", "L’appareil est déconnecté."),
+    "devices.failed": Text(
+        "That did not work. Please try again in a moment.", "Cela n’a pas fonctionné. Réessayez dans un instant."
+    ),
+    "everywhere": Text("Sign out everywhere", "Se déconnecter partout"),
+    "everywhere.lead": Text(
+        "Ends every session at once, this one too. The right thing when a device is lost.",
+        "Met fin à toutes les sessions d’un coup, celle-ci comprise. À faire si un appareil est perdu.",
+    ),
+    "change": Text("Change the password", "Changer le mot de passe"),
+    "change.lead": Text("Every other device will be signed out.", "Tous les autres appareils seront déconnectés."),
+    "change.current": Text("Current password", "Mot de passe actuel"),
+    "change.new": Text("New password", "Nouveau mot de passe"),
+    "retry": Text("Try again", "Réessayer"),
+    "start": Text("Go to the start page", "Aller à la page d’accueil"),
+    "reference": Text("Reference", "Référence"),
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is said after a redirect: the query carries the code (`?said=signed-out`), never a text, and a code that the page
+# does not know says nothing.
+
+_LIMITED: Final = Said(
+    Kind.PROBLEM,
+    Text("Too many attempts. Please wait a minute, then try again.", "Trop d’essais. Patientez une minute, puis réessayez."),
+)
+_UNAVAILABLE: Final = Said(
+    Kind.PROBLEM,
+    Text(
+        "That is not possible at the moment, and nothing was changed. Please try again shortly.",
+        "C’est impossible pour le moment, et rien n’a été modifié. Réessayez sous peu.",
+    ),
+)
+_OTHER_SITE: Final = Said(
+    Kind.PROBLEM,
+    Text(
+        "The form did not come from this site, so nothing was done. Please fill it in here.",
+        "Le formulaire ne venait pas de ce site, rien n’a donc été fait. Remplissez-le ici.",
+    ),
+)
+
+
+def _about_passwords(field: str) -> dict[str, Said]:
+    problems = {
+        "password-short": Text(
+            "The password is too short: at least 8 characters.", f"Le mot de passe est trop court{NBSP}: au moins 8 caractères."
+        ),
+        "password-long": Text(
+            "The password is too long: at most 256 characters.",
+            f"Le mot de passe est trop long{NBSP}: 256 caractères au plus.",
+        ),
+        "password-common": Text(
+            "This password is on every list of common passwords. Please choose another.",
+            "Ce mot de passe figure sur toutes les listes de mots de passe courants. Choisissez-en un autre.",
+        ),
+        "password-guessable": Text(
+            "The password must not be your address or the name of this site.",
+            "Le mot de passe ne doit être ni votre adresse ni le nom de ce site.",
+        ),
+        "password-characters": Text(
+            "The password holds a character that cannot be typed everywhere. Please choose another.",
+            "Le mot de passe contient un caractère que l’on ne peut pas saisir partout. Choisissez-en un autre.",
+        ),
+    }
+    return {code: Said(Kind.PROBLEM, text, field) for code, text in problems.items()}
+
+
+_EVERYWHERE: Final = {"limited": _LIMITED, "unavailable": _UNAVAILABLE, "other-site": _OTHER_SITE}
+
+SAID: Final[dict[str, dict[str, Said]]] = {
+    "login": {
+        **_EVERYWHERE,
+        "signed-out": Said(Kind.DONE, Text("You are signed out.", "Votre session est fermée.")),
+        "signed-out-everywhere": Said(
+            Kind.DONE, Text("You are signed out on all devices.", "Vos sessions sont fermées sur tous les appareils.")
+        ),
+        "registered": Said(
+            Kind.DONE, Text("Your account is ready. Sign in to use it.", "Votre compte est prêt. Connectez-vous pour l’utiliser.")
+        ),
+        "sign-in": Said(Kind.NOTE, Text("Please sign in to see that page.", "Connectez-vous pour voir cette page.")),
+        "expired": Said(
+            Kind.NOTE,
+            Text("Your sign-in has run out. Please sign in again.", "Votre connexion a expiré. Reconnectez-vous."),
+        ),
+        "ended": Said(
+            Kind.NOTE,
+            Text("This device was signed out. Please sign in again.", "Cet appareil a été déconnecté. Reconnectez-vous."),
+        ),
+        "wrong": Said(
+            Kind.PROBLEM,
+            Text(
+                "The address and the password do not belong together.",
+                "L’adresse et le mot de passe ne correspondent pas.",
+            ),
+            "password",
+        ),
+        "blocked": Said(
+            Kind.PROBLEM,
+            Text(
+                "This account is blocked. The people who run this site can tell you why.",
+                "Ce compte est bloqué. Les responsables de ce site peuvent vous dire pourquoi.",
+            ),
+        ),
+    },
+    "register": {
+        **_EVERYWHERE,
+        "taken": Said(
+            Kind.PROBLEM,
+            Text("There is an account with this address already.", "Un compte existe déjà avec cette adresse."),
+            "email",
+        ),
+        "email-refused": Said(Kind.PROBLEM, Text("This is not an e-mail address.", "Ce n’est pas une adresse e-mail."), "email"),
+        **_about_passwords("password"),
+    },
+    "devices": {
+        **_EVERYWHERE,
+        "session-ended": Said(Kind.DONE, TEXTS["devices.ended"]),
+        "session-unknown": Said(Kind.NOTE, Text("That device was signed out already.", "Cet appareil était déjà déconnecté.")),
+        "password-changed": Said(
+            Kind.DONE,
+            Text(
+                "Your password is changed, and every other device is signed out.",
+                "Votre mot de passe est changé, et tous les autres appareils sont déconnectés.",
+            ),
+        ),
+        "password-wrong": Said(
+            Kind.PROBLEM, Text("The current password is not right.", "Le mot de passe actuel n’est pas le bon."), "current"
+        ),
+        **_about_passwords("new"),
+    },
+}
