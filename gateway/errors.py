@@ -19,7 +19,8 @@
     │   ├── AccountsUnavailable   no answer; what was asked may or may not have happened
     │   └── AccountsUnfit         it answers, but cannot be used: made by a newer gateway, or not by a gateway at all
     ├── KeySetError               a key set that cannot be read, or must not be trusted
-    └── KeyUnknown                no signing key of ours has this name
+    ├── KeyUnknown                no signing key of ours has this name
+    └── CountriesUnavailable      the database of countries is missing, broken, or there is no library to read it
 
 A refusal (a revoked token, no token…) is not an error: it has a reason from `reasons.py`.
 """
@@ -139,3 +140,9 @@ class KeyUnknown(GatewayError):
     """No signing key of ours has this name."""
 
     source = "client"
+
+
+class CountriesUnavailable(GatewayError):
+    """The database of countries cannot be used. Whoever has an older one open keeps it; without one no country is known."""
+
+    source = "operator"
