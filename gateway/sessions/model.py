@@ -6,7 +6,10 @@
 
 One record is the whole truth about a session. Tokens are not kept: they are computed from it, so any worker mints the same
 successor again [R1]. A `Record` is a snapshot and never changes; the scripts in `lua/` are the only ones that write, and each
-write makes the revision greater.
+write that a decision could see makes the revision greater.
+
+Of another issuer's token we did not see the login. What we know of it is its `FirstUse` [S3], under a name of the same shape
+(digests instead of random characters, and longer ones, so no such name is a sid).
 
 It owns no data and does no I/O.
 """
@@ -19,6 +22,7 @@ from gateway.tokens import base64url
 
 SUBJECT_BYTES: Final = 12
 SESSION_BYTES: Final = 16  # 128 random bits: not guessed, not enumerated
+SECRET_BYTES: Final = 32
 COOKIE: Final = "cookie"
 TOKEN: Final = "token"
 
@@ -45,7 +49,7 @@ class Record:
     refresh_expires: float  # the idle end
     secret: bytes  # of the token ids
     revision: int
-    # The login's fingerprint; empty: not known.
+    # The login's fingerprint, never changed; empty: not known.
     network: str = ""
     device: str = ""
     hints: str = ""
@@ -54,10 +58,52 @@ class Record:
     # What the rules of rotation remember.
     rotated_from: str = ""  # the network that asked for this generation
     odd_generation: int = 0  # the last generation that was asked for again from another network
+    first_used: float = 0.0  # when a token of generation `used` was first seen
+    is_ended: bool = False  # reuse was found; the tombstone in the log is being written
     # Use, written in batches: seconds late at most.
     last_seen: float = 0.0
     last_network: str = ""
     uses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstUse:
+    """How another issuer's session looked when it was first seen here [S3]. It never changes."""
+
+    name: str  # `<digest of whose>.<digest of which>`
+    created: float
+    expires: float
+    network: str = ""
+    device: str = ""
+    hints: str = ""
+    country: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a login says about the session that it opens."""
+
+    sub: str
+    user: str
+    version: int
+    groups: tuple[str, ...] = ()
+    delivery: str = COOKIE
+    network: str = ""
+    device: str = ""
+    hints: str = ""
+    country: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """That a session was used `count` times, the last time then and from there."""
+
+    sid: str
+    seen_at: float
+    network: str
+    count: int
 
 
 def new_subject() -> str:
@@ -68,6 +114,11 @@ def new_subject() -> str:
 def new_session_id(sub: str) -> str:
     """A name for a new session of this account."""
     return f"{sub}.{base64url.encode(secrets.token_bytes(SESSION_BYTES)).decode()}"
+
+
+def is_subject(text: str) -> bool:
+    """Whether this can be the name of an account of ours."""
+    return _is_id(text, SUBJECT_BYTES)
 
 
 def subject_of(sid: str) -> str | None:

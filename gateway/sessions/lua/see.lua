@@ -1,0 +1,10 @@
+-- The record, for a worker that has a token of it. That the token was seen is on record at once [R2]; written once per generation.
+-- KEYS: the record. ARGV: sid, the token's generation (0: only look).
+local record, failure = read(KEYS[1], ARGV[1])
+if failure then return failure end
+if record[ENDED] == '1' then return {'absent'} end
+local used, seen = number(record[USED]), tonumber(ARGV[2])
+if not used then return {'corrupt'} end
+local _, now_text = server_time()
+if seen > used then change(KEYS[1], record, {[USED] = whole(seen), [FIRST_USED] = now_text, [LAST_SEEN] = now_text}) end
+return {'found', now_text, record}

@@ -1,0 +1,43 @@
+"""Many commands in one write: for the batches that run beside the requests, never on their way.
+
+Each stands alone; they are no transaction, and in a cluster they may go to several servers.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from gateway.errors import StoreUnavailable
+from gateway.store.client import Argument, Store, store_errors
+from gateway.store.scripts import Script, run_script
+
+
+async def run_commands(store: Store, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    """The answers, in order; a command's error answer is the `RedisError` in its place. Raises `StoreUnavailable`: no answer."""
+    if not commands:
+        return []
+    with store_errors():
+        pipeline = store.pipeline(transaction=False)
+        for parts in commands:
+            pipeline.execute_command(*parts)
+        return await pipeline.execute(raise_on_error=False)
+    raise AssertionError  # for the type checker: the door lets nothing through in silence
+
+
+async def run_script_often(store: Store, script: Script, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
+    """One script, with one key each time. Raises `StoreUnavailable` when one of them failed; the others may have been done."""
+    commands = [("EVALSHA", script.digest, 1, key, *arguments) for key, arguments in calls]
+    answers = await run_commands(store, commands)
+    for at, answer in enumerate(answers):
+        if isinstance(answer, NoScriptError):  # nothing was done; the first that goes alone takes the text along
+            answers[at] = await run_script(store, script, [calls[at][0]], calls[at][1])
+    refuse_errors(answers)
+    return answers
+
+
+def refuse_errors(answers: Sequence[object]) -> None:
+    """Raises `StoreUnavailable` for the first answer that is an error."""
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise StoreUnavailable(f"{type(answer).__name__}: {answer}"[:200]) from answer
