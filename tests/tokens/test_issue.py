@@ -76,12 +76,12 @@ def test_a_token_is_one_to_an_independent_library(algorithm: str) -> None:
 def test_the_tokens_say_what_is_documented_and_no_more() -> None:
     header, access, _ = parts(access_token(KEYS["ES256"], CLAIMS))
     assert header == {"alg": "ES256", "kid": KEYS["ES256"].kid, "typ": "at+jwt"}
-    assert set(access) == set(["iss", "aud", "sub", "name", "jti", "sid", "ver", "gen", "iat", "exp", "groups", "csrf"])
+    assert set(access) == {"iss", "aud", "sub", "name", "jti", "sid", "ver", "gen", "iat", "exp", "groups", "csrf"}
     assert (access["sub"], access["name"], access["ver"], access["gen"]) == (SUB, "alice@example.org", 3, 7)
     assert access["groups"] == ["staff", "été"]
     header, refresh, _ = parts(refresh_token(KEYS["ES256"], CLAIMS))
     assert header["typ"] == "rt+jwt"
-    assert set(refresh) == set(["iss", "aud", "sub", "jti", "sid", "ver", "gen", "iat", "exp"])
+    assert set(refresh) == {"iss", "aud", "sub", "jti", "sid", "ver", "gen", "iat", "exp"}
 
 
 def test_T6_times_are_the_record_s_in_whole_seconds_rounded_down() -> None:
