@@ -9,6 +9,7 @@ Two tables: the texts of the pages (`TEXTS`), and what is said after a redirect 
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from gateway.login.refused import Refused
 from gateway.portal.language import Language
 
 NBSP: Final = "\u00a0"
@@ -46,7 +47,6 @@ TEXTS: Final[dict[str, Text]] = {
     "password": Text("Password", "Mot de passe"),
     "password.show": Text("Show", "Afficher"),
     "password.hide": Text("Hide", "Masquer"),
-    "password.which": Text("the password", "le mot de passe"),
     "password.rule": Text(
         "At least 8 characters. A few words in a row are easy to remember and hard to guess.",
         "Au moins 8 caractères. Quelques mots à la suite sont faciles à retenir et difficiles à deviner.",
@@ -66,7 +66,8 @@ TEXTS: Final[dict[str, Text]] = {
     "devices.now": Text("Active now", "Actif en ce moment"),
     "devices.seen": Text("Last seen", "Actif"),
     "devices.since": Text("Signed in", "Connexion"),
-    "devices.unknown": Text("Unknown device", "Appareil inconnu"),
+    "devices.name": Text("{browser} on {system}", "{browser} sur {system}"),
+    "devices.unknown": Text("Unknown browser", "Navigateur inconnu"),
     "devices.end": Text("Sign out", "Déconnecter"),
     "devices.only": Text("No other device is signed in.", "Aucun autre appareil n’est connecté."),
     "devices.ended": Text("The device is signed out.", "L’appareil est déconnecté."),
@@ -82,6 +83,8 @@ TEXTS: Final[dict[str, Text]] = {
     "change.lead": Text("Every other device will be signed out.", "Tous les autres appareils seront déconnectés."),
     "change.current": Text("Current password", "Mot de passe actuel"),
     "change.new": Text("New password", "Nouveau mot de passe"),
+    "onward": Text("You are signed in", "C’est fait, la session est ouverte"),
+    "onward.button": Text("Continue", "Continuer"),
     "retry": Text("Try again", "Réessayer"),
     "start": Text("Go to the start page", "Aller à la page d’accueil"),
     "reference": Text("Reference", "Référence"),
@@ -112,29 +115,54 @@ _OTHER_SITE: Final = Said(
 )
 
 
-def _about_passwords(field: str) -> dict[str, Said]:
-    problems = {
-        "password-short": Text(
-            "The password is too short: at least 8 characters.", f"Le mot de passe est trop court{NBSP}: au moins 8 caractères."
-        ),
-        "password-long": Text(
-            "The password is too long: at most 256 characters.",
-            f"Le mot de passe est trop long{NBSP}: 256 caractères au plus.",
-        ),
-        "password-common": Text(
-            "This password is on every list of common passwords. Please choose another.",
-            "Ce mot de passe figure sur toutes les listes de mots de passe courants. Choisissez-en un autre.",
-        ),
-        "password-guessable": Text(
-            "The password must not be your address or the name of this site.",
-            "Le mot de passe ne doit être ni votre adresse ni le nom de ce site.",
-        ),
-        "password-characters": Text(
-            "The password holds a character that cannot be typed everywhere. Please choose another.",
-            "Le mot de passe contient un caractère que l’on ne peut pas saisir partout. Choisissez-en un autre.",
-        ),
-    }
-    return {code: Said(Kind.PROBLEM, text, field) for code, text in problems.items()}
+_REFUSED: Final[dict[Refused, Text]] = {
+    Refused.ADDRESS_TOO_LONG: Text(
+        "The e-mail address is too long: at most 254 characters.",
+        f"L’adresse e-mail est trop longue{NBSP}: 254 caractères au plus.",
+    ),
+    Refused.ADDRESS_WITHOUT_AT: Text(
+        "An e-mail address has exactly one @ in it.", "Une adresse e-mail contient un @, et un seul."
+    ),
+    Refused.ADDRESS_LOCAL_PART: Text(
+        "Before the @ is something that cannot be used here. Letters without accents, digits and single dots are fine.",
+        "Ce qui précède le @ est impossible ici. Lettres sans accent, chiffres et points isolés conviennent.",
+    ),
+    Refused.ADDRESS_DOMAIN: Text(
+        "What follows the @ is not a domain such as example.org.",
+        "Ce qui suit le @ n’est pas un domaine tel que exemple.org.",
+    ),
+    Refused.PASSWORD_TOO_SHORT: Text(
+        "The password is too short: at least 8 characters.", f"Le mot de passe est trop court{NBSP}: au moins 8 caractères."
+    ),
+    Refused.PASSWORD_TOO_LONG: Text(
+        "The password is too long: at most 256 characters.", f"Le mot de passe est trop long{NBSP}: 256 caractères au plus."
+    ),
+    Refused.PASSWORD_CONTROL_CHARACTERS: Text(
+        "The password holds characters that cannot be typed. Please choose another.",
+        "Le mot de passe contient des caractères que l’on ne peut pas saisir. Choisissez-en un autre.",
+    ),
+    Refused.PASSWORD_COMMON: Text(
+        "This password is among the first that are tried: it is on a list of common ones. Please choose another.",
+        f"Ce mot de passe est parmi les premiers essayés{NBSP}: il est sur une liste des plus courants. Choisissez-en un autre.",
+    ),
+    Refused.PASSWORD_RUN: Text(
+        "The password repeats one character, or is a run such as abcdefgh. Please choose another.",
+        "Le mot de passe répète un seul caractère, ou est une suite telle que abcdefgh. Choisissez-en un autre.",
+    ),
+    Refused.PASSWORD_LIKE_ADDRESS: Text(
+        "The password is too close to your e-mail address. Please choose another.",
+        "Le mot de passe est trop proche de votre adresse e-mail. Choisissez-en un autre.",
+    ),
+    Refused.PASSWORD_LIKE_SERVICE: Text(
+        "The password is too close to the name of this site. Please choose another.",
+        "Le mot de passe est trop proche du nom de ce site. Choisissez-en un autre.",
+    ),
+}
+
+
+def _refused(kind: str, field: str) -> dict[str, Said]:
+    """What was typed into this field and is not accepted, under the words of `login/refused.py`."""
+    return {why.word: Said(Kind.PROBLEM, text, field) for why, text in _REFUSED.items() if why.word.startswith(kind)}
 
 
 _EVERYWHERE: Final = {"limited": _LIMITED, "unavailable": _UNAVAILABLE, "other-site": _OTHER_SITE}
@@ -181,8 +209,8 @@ SAID: Final[dict[str, dict[str, Said]]] = {
             Text("There is an account with this address already.", "Un compte existe déjà avec cette adresse."),
             "email",
         ),
-        "email-refused": Said(Kind.PROBLEM, Text("This is not an e-mail address.", "Ce n’est pas une adresse e-mail."), "email"),
-        **_about_passwords("password"),
+        **_refused("address-", "email"),
+        **_refused("password-", "password"),
     },
     "devices": {
         **_EVERYWHERE,
@@ -198,6 +226,6 @@ SAID: Final[dict[str, dict[str, Said]]] = {
         "password-wrong": Said(
             Kind.PROBLEM, Text("The current password is not right.", "Le mot de passe actuel n’est pas le bon."), "current"
         ),
-        **_about_passwords("new"),
+        **_refused("password-", "new"),
     },
 }
