@@ -75,21 +75,17 @@ class Rotation:
     async def ensure(self) -> Receipt | None:
         """A key that signs, when there is none. None: there is. Raises as `rotate`."""
         async with self._acting:
-            return None if (await self._fetch()).ring.signing is not None else await self._succeed(_ROTATED)
+            return None if (await self._fetch()).ring.signing is not None else await self._keep_pace(Due.SUCCESSION)
 
     async def step(self) -> Receipt | None:
         """What is due on schedule, at most one thing. None: nothing is, or another supervisor sees to it. Raises as `rotate`."""
         async with self._acting:
             kept = await self._fetch()
-            what = due(kept.ring, self._now(kept), self._pace, has_old_seals=kept.has_old_seals)
+            what = self._due(kept)
             # Without a signing key nobody can log in, and the lease may be a dead supervisor's.
             if what is Due.NOTHING or (kept.ring.signing is not None and not await self._lead(LEASE_S)):
                 return None
-            if what is Due.SUCCESSION:
-                return await self._succeed(_ROTATED)
-            if what is Due.ANNOUNCEMENT:
-                return (await self._change(self._announced, _ROTATED))[0]
-            return (await self._change(self._tidied, _EXPIRED))[0]
+            return await self._keep_pace(what)
 
     async def rotate(self, *, compromised: bool = False) -> Receipt:
         """A new key signs, and the others verify until their tokens have expired.
@@ -101,10 +97,9 @@ class Rotation:
         `StoreLost`, `StoreConflict`, and `KeySetError` when the keys cannot be read.
         """
         async with self._acting:
-            if not compromised:
-                return await self._succeed(_ROTATED)
-            receipt, ring = await self._change(self._condemned, _COMPROMISED, gives_up=True)
-            return await self._promote(ring, receipt, _COMPROMISED)
+            reason = _COMPROMISED if compromised else _ROTATED
+            receipt, ring = await self._change(self._condemned if compromised else self._announced, reason, gives_up=compromised)
+            return await self._promote(ring, receipt, reason)
 
     async def retire(self, kid: str) -> Receipt:
         """What this key signed is refused from now on; of the key that signs: as soon as a new one does [L7].
@@ -151,9 +146,23 @@ class Rotation:
             _log.log(logging.WARNING if is_expected else logging.ERROR, "signing keys are not looked after: %s", problem)
         self._last_problem = problem
 
-    async def _succeed(self, reason: str) -> Receipt:
-        receipt, ring = await self._change(self._announced, reason)
-        return await self._promote(ring, receipt, reason)
+    async def _keep_pace(self, what: Due) -> Receipt:
+        """What is due. Judged again on what is found when somebody else acts at the same time: two of us rotate once."""
+
+        async def kept_in_pace(kept: Kept) -> Ring:
+            match self._due(kept):
+                case Due.ANNOUNCEMENT | Due.SUCCESSION:
+                    return await self._with_successor(kept, kept.ring)
+                case Due.TIDYING:
+                    return kept.ring.tidy(self._now(kept), self._pace.retiring_s, self._pace.gone_s)
+            return kept.ring
+
+        reason = _EXPIRED if what is Due.TIDYING else _ROTATED
+        receipt, ring = await self._change(kept_in_pace, reason)
+        return await self._promote(ring, receipt, reason) if what is Due.SUCCESSION else receipt
+
+    def _due(self, kept: Kept) -> Due:
+        return due(kept.ring, self._now(kept), self._pace, has_old_seals=kept.has_old_seals)
 
     async def _promote(self, announced: Ring, receipt: Receipt, reason: str) -> Receipt:
         """The next key of `announced` signs, if the receipt for it is complete [T4]; else that receipt."""
@@ -175,9 +184,6 @@ class Rotation:
 
     async def _condemned(self, kept: Kept) -> Ring:
         return await self._with_successor(kept, kept.ring.retire_all(self._now(kept)))
-
-    async def _tidied(self, kept: Kept) -> Ring:
-        return kept.ring.tidy(self._now(kept), self._pace.retiring_s, self._pace.gone_s)
 
     async def _with_successor(self, kept: Kept, ring: Ring) -> Ring:
         """The ring with a next key of the configured algorithm: the one that waits there, or a new one."""
