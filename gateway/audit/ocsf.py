@@ -1,6 +1,5 @@
 """The trail in the words of the Open Cybersecurity Schema Framework, so that a SIEM reads it without a parser of ours.
 
-    class  id    for
     Account Change       3001  what happened to an account
     Authentication       3002  sessions that begin, go on, end
     Authorize Session    3003  what a session may do: requests refused, groups changed
@@ -11,13 +10,13 @@ Takes documents (`outline.document`), as they come from a running gateway. Every
 our words. Without `metadata.profiles`, in version 1.5 of the schema; `type_uid` is class × 100 + activity.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from gateway import __version__
 from gateway.audit.event import Action, Outcome
+from gateway.audit.outline import json_line
 
 SCHEMA_VERSION: Final = "1.5.0"
 ACCOUNT_CHANGE: Final = 3001
@@ -110,8 +109,8 @@ def mapped(document: Mapping[str, Any]) -> Mapped:
 
 
 def ocsf_line(document: Mapping[str, Any]) -> bytes:
-    """One line, its newline included: printable ASCII, as JSON allows, so nothing in it speaks to a terminal."""
-    return json.dumps(ocsf(document), separators=(",", ":")).replace("\x7f", "\\u007f").encode() + b"\n"
+    """One line, its newline included, in printable ASCII."""
+    return json_line(ocsf(document))
 
 
 def ocsf(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def _common(document: Mapping[str, Any], where: Mapped) -> dict[str, Any]:
         "activity_id": where.activity_id,
         "activity_name": where.activity,
         "type_uid": where.type_uid,
-        "type_name": f"{_CLASS_NAMES[where.class_uid]}: {where.activity}",
+        "type_name": f"{_CLASS_NAMES[where.class_uid]}: {'Other' if where.activity_id == _OTHER else where.activity}",
         "severity_id": severity,
         "severity": _SEVERITIES[severity],
         "status_id": status_id,

@@ -8,6 +8,7 @@ dash, what is unknown stays out. Every line is printable ASCII, and every value 
 colour a terminal, turn text around, or pass itself off as another field or as the pseudonym of somebody erased.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -64,6 +65,11 @@ class Outline:
     def _line(self, cells: tuple[str, ...], rest: str) -> str:
         columns = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
         return "  ".join((*columns, rest)).rstrip()
+
+
+def json_line(told: Mapping[str, Any]) -> bytes:
+    """A document on one line, its newline included, in printable ASCII."""
+    return json.dumps(told, separators=(",", ":")).replace("\x7f", "\\u007f").encode() + b"\n"
 
 
 def timestamp(seconds: float) -> str:

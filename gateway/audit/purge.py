@@ -31,6 +31,6 @@ async def purge(store: Store, *, keep_s: float, forgotten_s: float = FORGOTTEN_S
     for _ in range(_MOST_PORTIONS):
         portion = [int(count) for count in await run_script(store, PURGE, KEYS, [keep_s, forgotten_s, PORTION])]
         events, names, erasures = events + portion[0], names + portion[1], erasures + portion[2]
-        if portion[0] < PORTION and portion[1] < PORTION:
+        if not portion[3]:
             break
     return Purged(events, names, erasures)

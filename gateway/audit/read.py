@@ -26,7 +26,7 @@ MOST_LOOKED_AT: Final = 10_000
 LARGEST_PAGE: Final = 1000
 _BLOCK_S: Final = 0.5  # shorter than the client's deadline, which would cost the connection
 
-_CURSOR: Final = re.compile(r"(\d{1,15})-(\d{1,15})\Z")
+_CURSOR: Final = re.compile(r"(\d{1,15})-(\d{1,15})\Z", re.ASCII)
 _AFTER_ANY: Final = (1 << 53, 0)
 
 _Id = tuple[int, int]
@@ -116,8 +116,8 @@ class Reader:
         looked_at = 0
         while True:
             remaining = deadline - loop.time()
-            wanted = await self._wanted(query)  # asked again: a user of whom nothing was known may come
             portion = await self._after(after, min(remaining, _BLOCK_S) if not found else 0.0)
+            wanted = await self._wanted(query)  # asked last: these may be the first events of a user nothing was known of
             for stored in portion:
                 looked_at += 1
                 after = stored.at

@@ -7,7 +7,8 @@ local WIDTH, KEPT_S = 7, ARGV[4]
 local now = server_time()
 local next_id = new_ids(now)
 
--- What happened before a name was erased, or is still happening with a token from before, gets no name any more.
+-- What happened before a name was erased, or is still happening with a token from before, gets no name any more. The second is for
+-- clocks that differ: ours and the process's that saw it [T6].
 local function pseudonym_of(at)
   local digest = ARGV[at + 2]
   if digest == '' then return '' end
@@ -15,14 +16,14 @@ local function pseudonym_of(at)
   if not pseudonym then
     local erased_at = redis.call('ZSCORE', FORGOTTEN, digest)
     if erased_at then
-      if ARGV[at + 5] ~= '1' or tonumber(ARGV[at + 6]) <= tonumber(erased_at) then return ARGV[5] end
+      if ARGV[at + 5] ~= '1' or tonumber(ARGV[at + 6]) <= tonumber(erased_at) + 1 then return ARGV[5] end
       redis.call('ZREM', FORGOTTEN, digest)
     end
     pseudonym = ARGV[at + 4]
     redis.call('HSET', PEOPLE, digest, pseudonym)
     redis.call('HSET', NAMES, pseudonym, ARGV[at + 3])
   end
-  redis.call('ZADD', SEEN, whole(now), digest)
+  redis.call('ZADD', SEEN, string.format('%.6f', now + at / 1000000), digest) -- in the order of the events
   return pseudonym
 end
 
