@@ -3,6 +3,7 @@
 Owns the names of the sessions that differed within the last minute. It refuses nothing: `fingerprint.act` asks it.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -28,8 +29,11 @@ class Calm:
 
     def __init__(self, rules: Fingerprint, count_active: Callable[[float], int]) -> None:
         """`count_active(since)` says how many sessions this worker has seen since; it is asked once a second at most."""
-        self._seen: dict[Signal, dict[str, float]] = {
-            signal: {} for signal in (Signal.NETWORK, Signal.COUNTRY) if configured(rules, signal) in ("deny", "end_session")
+        # In the order of time. NB: a plain dict is slow when it loses its first key again and again.
+        self._seen: dict[Signal, OrderedDict[str, float]] = {
+            signal: OrderedDict()
+            for signal in (Signal.NETWORK, Signal.COUNTRY)
+            if configured(rules, signal) in ("deny", "end_session")
         }
         self._count_active = count_active
         self._active = 0
@@ -40,19 +44,19 @@ class Calm:
         for mismatch in mismatches:
             seen = self._seen.get(mismatch.signal)
             if seen is not None and mismatch.most == "end_session":
-                seen.pop(session, None)
-                if len(seen) >= self.MOST:
-                    del seen[next(iter(seen))]
                 seen[session] = now
+                seen.move_to_end(session)
+                if len(seen) > self.MOST:
+                    seen.popitem(last=False)
         return self.subdued(now)
 
     def subdued(self, now: float) -> frozenset[Signal]:
         """The signals whose actions fall to `alert` at the moment: each of them is worth a page."""
         return frozenset(signal for signal, seen in self._seen.items() if self._is_storm(seen, now))
 
-    def _is_storm(self, seen: dict[str, float], now: float) -> bool:
-        while seen and seen[oldest := next(iter(seen))] <= now - self.WINDOW_S:
-            del seen[oldest]
+    def _is_storm(self, seen: OrderedDict[str, float], now: float) -> bool:
+        while seen and seen[next(iter(seen))] <= now - self.WINDOW_S:
+            seen.popitem(last=False)
         if len(seen) <= self.FEWEST:
             return False
         if now - self._asked_at >= 1.0:
