@@ -114,4 +114,7 @@ def _cell(value: object) -> str:
     if value is None or value == "":
         return NOTHING
     text = word(value)
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
+    if len(text) <= WIDEST:
+        return text
+    end = '..."' if text.startswith('"') else "..."
+    return text[: WIDEST - len(end)] + end
