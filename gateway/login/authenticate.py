@@ -33,7 +33,7 @@ from gateway.login.limits import (
 )
 from gateway.login.passwords import LoginBusy, Passwords, Verified
 from gateway.login.refused import Refused
-from gateway.store.client import Store
+from gateway.login.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class WrongCredentials:
 async def authenticate(
     attempt: Attempt,
     *,
-    store: Store,
+    store: Turns,
     accounts: Accounts,
     passwords: Passwords,
     devices: KnownDevices,

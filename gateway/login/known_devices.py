@@ -13,8 +13,8 @@ from typing import Final
 
 from gateway.clock import Clock
 from gateway.login.limits import digest
-from gateway.store.client import Store, command
-from gateway.store.scripts import load_script, run_script
+from gateway.login.turns import Turns
+from gateway.store.scripts import load_script
 
 MOST_PER_ACCOUNT: Final = 20
 KEPT_S: Final = 90 * 86400
@@ -32,23 +32,23 @@ class Place:
 class KnownDevices:
     """Per process; holds nothing but what it was given."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Turns, clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
     async def is_known(self, address: str, place: Place) -> bool:
         """Whether this account logged in from there. Raises `StoreUnavailable`."""
-        at = await command(self._store, "ZSCORE", _key(address), _member(place))
+        at = await self._store.command("ZSCORE", _key(address), _member(place))
         return at is not None and float(at) > self._clock.wall() - KEPT_S
 
     async def remember(self, address: str, place: Place) -> None:
         """A login from there succeeded. Raises `StoreUnavailable`."""
         now = int(self._clock.wall())
-        await run_script(self._store, _REMEMBER, [_key(address)], [_member(place), now, KEPT_S, MOST_PER_ACCOUNT])
+        await self._store.run(_REMEMBER, [_key(address)], [_member(place), now, KEPT_S, MOST_PER_ACCOUNT])
 
     async def forget(self, address: str, *, but: Place | None = None) -> None:
         """All of them: the account is erased; or all `but` the one that just changed its password. Raises `StoreUnavailable`."""
-        await command(self._store, "DEL", _key(address))
+        await self._store.command("DEL", _key(address))
         if but is not None:
             await self.remember(address, but)
 

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import StoreError
-from gateway.store.client import Argument, Store
-from gateway.store.scripts import load_script, run_script
+from gateway.login.turns import Turns
+from gateway.store.client import Argument
+from gateway.store.scripts import load_script
 
 _LIMIT: Final = load_script(Path(__file__).parent / "lua" / "limit.lua")
 _MICROSECONDS: Final = 1_000_000
@@ -41,7 +42,7 @@ class Rate:
 PER_ACCOUNT: Final = Rate(10, 60)
 PER_NETWORK: Final = Rate(50, 60)
 PER_DEVICE: Final = Rate(10, 60)
-REGISTRATIONS_PER_NETWORK: Final = Rate(20, 3600)
+REGISTRATIONS_PER_NETWORK: Final = Rate(600, 3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +73,18 @@ class Limited:
     retry_after_s: float
 
 
-async def take(store: Store, counters: Sequence[Counter]) -> Limited | None:
+async def take(store: Turns, counters: Sequence[Counter]) -> Limited | None:
     """Take a place of each counter, or none and say which was full. Raises `StoreUnavailable`."""
-    number, wait = await run_script(store, _LIMIT, [counter.key for counter in counters], _arguments("take", counters))
+    number, wait = await store.run(_LIMIT, [counter.key for counter in counters], _arguments("take", counters))
     return Limited(counters[int(number) - 1].kind, int(wait) / _MICROSECONDS) if number else None
 
 
-async def give_back(store: Store, counters: Sequence[Counter]) -> None:
+async def give_back(store: Turns, counters: Sequence[Counter]) -> None:
     """Undo a `take`. Raises `StoreUnavailable`."""
-    await run_script(store, _LIMIT, [counter.key for counter in counters], _arguments("give back", counters))
+    await store.run(_LIMIT, [counter.key for counter in counters], _arguments("give back", counters))
 
 
-async def give_back_if_possible(store: Store, counters: Sequence[Counter]) -> None:
+async def give_back_if_possible(store: Turns, counters: Sequence[Counter]) -> None:
     """The same on the way out of another failure, which it does not hide: the place runs out by itself."""
     with contextlib.suppress(StoreError):
         await give_back(store, counters)

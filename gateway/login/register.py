@@ -13,7 +13,7 @@ from gateway.login.address import normalise
 from gateway.login.limits import REGISTRATIONS_PER_NETWORK, Counter, Limited, Rate, give_back, give_back_if_possible, take
 from gateway.login.passwords import LoginBusy, Passwords
 from gateway.login.refused import Refused
-from gateway.store.client import Store
+from gateway.login.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ async def register(
     password: str,
     network: str,
     *,
-    store: Store,
+    store: Turns,
     accounts: Accounts,
     passwords: Passwords,
     services: tuple[str, ...] = (),

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.login.accounts import Accounts
 from gateway.login.known_devices import KnownDevices
 from gateway.login.passwords import Passwords
+from gateway.login.turns import Turns
 from gateway.store.client import Store
 
 
@@ -71,5 +72,10 @@ def passwords() -> Iterator[Passwords]:
 
 
 @pytest.fixture
-def devices(store: Store, clock: Clock) -> KnownDevices:
-    return KnownDevices(store, clock)
+def turns(store: Store) -> Turns:
+    return Turns(store)
+
+
+@pytest.fixture
+def devices(turns: Turns, clock: Clock) -> KnownDevices:
+    return KnownDevices(turns, clock)
