@@ -6,7 +6,7 @@
 
 No versions: a browser updates itself while its user sleeps, and must still be the same device in the morning. The family is
 ua-parser's, put through a list of our own: browsers that are one product under several names are one (Chrome, Chrome Mobile,
-Chrome on iOS), and only those on the list are *recognised*. System and form are read from eight words that browsers have
+Chrome on iOS), and only those on the list are *recognised*. System and form are read from a few words that browsers have
 frozen. Brave and Vivaldi call themselves Chrome, and an iPad asking for desktop pages calls itself a Mac: so they are here.
 
 `Devices` owns the patterns and a bounded memory of results. Neither judges anything: `fingerprint.py` compares.
