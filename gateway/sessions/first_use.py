@@ -13,7 +13,7 @@ While the store is short of memory (`may_record` is False) nothing new is writte
 """
 
 from base64 import urlsafe_b64encode
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from hashlib import blake2b
 from typing import Final
 
@@ -88,7 +88,7 @@ def _read(name: str, kept: bytes) -> FirstUse | None:
     try:
         created, expires, text = kept.split(b" ", 2)
         look = orjson.loads(text)
-        if type(look) is not list or not all(type(part) is str for part in look):
+        if type(look) is not list or len(look) != len(fields(Look)) or not all(type(part) is str for part in look):
             return None
         return _first_use(name, float(created), float(expires), Look(*look))
     except (ValueError, TypeError):

@@ -18,10 +18,24 @@ local function server_time()
   return tonumber(text), text
 end
 
--- A plain decimal number, or nil: tonumber alone takes hexadecimals, 'inf' and 'nan' too.
+-- A plain decimal number, or nil: tonumber alone takes hexadecimals, exponents, 'inf' and 'nan' too.
 local function number(text)
   if not text or #text > 20 or not string.match(text, '^%d+%.?%d*$') then return nil end
   return tonumber(text)
+end
+
+-- Whether nothing is missing and all that the scripts compute with is what it should be [S37]. stored.py looks at the rest.
+local function is_sound(record)
+  for position = 1, #FIELDS do
+    if not record[position] then return false end
+  end
+  for _, position in ipairs({VERSION, CREATED, ENDS, GENERATION, USED, ROTATED_AT, ACCESS_EXPIRES, REFRESH_EXPIRES, REVISION,
+                             ODD_GENERATION, FIRST_USED, LAST_SEEN, USES}) do
+    if not number(record[position]) then return false end
+  end
+  local ends = tonumber(record[ENDS])
+  return tonumber(record[GENERATION]) >= 1 and (record[ENDED] == '0' or record[ENDED] == '1')
+    and tonumber(record[ACCESS_EXPIRES]) <= ends and tonumber(record[REFRESH_EXPIRES]) <= ends
 end
 
 -- The record, or nil and the answer that says why not.
@@ -31,7 +45,7 @@ local function read(key, sid)
     if string.find(record.err, 'WRONGTYPE', 1, true) then return nil, {'corrupt'} end
     return nil, record
   end
-  if record[SCHEMA] == LAYOUT and record[SID] == sid then return record end
+  if record[SCHEMA] == LAYOUT and record[SID] == sid and is_sound(record) then return record end
   if redis.call('EXISTS', key) == 0 then return nil, {'absent'} end
   return nil, {'corrupt'}
 end
@@ -55,6 +69,6 @@ end
 
 -- The same for what a decision could see: the revision grows, so caches know which copy is newer [S1].
 local function change(key, record, changes)
-  changes[REVISION] = whole((number(record[REVISION]) or 0) + 1)
+  changes[REVISION] = whole(record[REVISION] + 1)
   put(key, record, changes)
 end

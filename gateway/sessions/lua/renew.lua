@@ -3,14 +3,12 @@
 -- KEYS: the record. ARGV: sid, version, network, access ttl, refresh ttl.
 local record, failure = read(KEYS[1], ARGV[1])
 if failure then return failure end
-local generation, version = number(record[GENERATION]), number(record[VERSION])
-local refresh_expires, ends = number(record[REFRESH_EXPIRES]), number(record[ENDS])
-if not (generation and version and refresh_expires and ends) then return {'corrupt'} end
+local refresh_expires, ends = tonumber(record[REFRESH_EXPIRES]), tonumber(record[ENDS])
 local now, now_text = server_time()
 if record[ENDED] == '1' or now >= ends or now >= refresh_expires then return {'absent'} end
-if tonumber(ARGV[2]) > version then
+if tonumber(ARGV[2]) > tonumber(record[VERSION]) then
   local changes, over_at = dated(now, now_text, ends, tonumber(ARGV[4]), tonumber(ARGV[5]))
-  changes[GENERATION], changes[VERSION], changes[ROTATED_FROM] = whole(generation + 1), whole(tonumber(ARGV[2])), ARGV[3]
+  changes[GENERATION], changes[VERSION], changes[ROTATED_FROM] = whole(record[GENERATION] + 1), whole(tonumber(ARGV[2])), ARGV[3]
   change(KEYS[1], record, changes)
   redis.call('EXPIREAT', KEYS[1], whole(over_at))
 end

@@ -4,11 +4,9 @@ local KEY = KEYS[1]
 local record, failure = read(KEY, ARGV[1])
 if failure then return failure end
 
-local generation, used, version = number(record[GENERATION]), number(record[USED]), number(record[VERSION])
-local rotated_at, refresh_expires, ends = number(record[ROTATED_AT]), number(record[REFRESH_EXPIRES]), number(record[ENDS])
-local odd_generation = number(record[ODD_GENERATION])
-if not (generation and used and version and rotated_at and refresh_expires and ends and odd_generation) then return {'corrupt'} end
-
+local generation, used, version = tonumber(record[GENERATION]), tonumber(record[USED]), tonumber(record[VERSION])
+local rotated_at, refresh_expires, ends = tonumber(record[ROTATED_AT]), tonumber(record[REFRESH_EXPIRES]), tonumber(record[ENDS])
+local odd_generation = tonumber(record[ODD_GENERATION])
 local now, now_text = server_time()
 local presented, presented_version, network, delivery = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local is_same_device, is_recognised, may_rotate = ARGV[6] == '1', ARGV[7] == '1', ARGV[8] == '1'
@@ -32,7 +30,7 @@ end
 
 if delivery ~= '' and delivery ~= record[DELIVERY] then return told('delivery') end -- R6
 if now >= ends or now >= refresh_expires then return told('expired') end
-if record[ENDED] ~= '0' then return ended() end
+if record[ENDED] == '1' then return ended() end
 if presented_version < version then return told('outdated') end -- L8
 
 if presented >= generation then

@@ -3,8 +3,7 @@
 local record, failure = read(KEYS[1], ARGV[1])
 if failure then return failure end
 if record[ENDED] == '1' then return {'absent'} end
-local used, seen = number(record[USED]), tonumber(ARGV[2])
-if not used then return {'corrupt'} end
+local seen = tonumber(ARGV[2])
 local _, now_text = server_time()
-if seen > used then change(KEYS[1], record, {[USED] = whole(seen), [FIRST_USED] = now_text, [LAST_SEEN] = now_text}) end
+if seen > tonumber(record[USED]) then change(KEYS[1], record, {[USED] = whole(seen), [FIRST_USED] = now_text, [LAST_SEEN] = now_text}) end
 return {'found', now_text, record}

@@ -2,8 +2,8 @@
 -- KEYS: the record. ARGV: sid, last seen, network, how many times.
 local record = read(KEYS[1], ARGV[1])
 if not record then return 0 end
-local changes = {[USES] = whole((number(record[USES]) or 0) + tonumber(ARGV[4]))}
-if tonumber(ARGV[2]) > (number(record[LAST_SEEN]) or 0) then
+local changes = {[USES] = whole(record[USES] + tonumber(ARGV[4]))}
+if tonumber(ARGV[2]) > tonumber(record[LAST_SEEN]) then
   changes[LAST_SEEN] = instant(tonumber(ARGV[2]))
   if ARGV[3] ~= '' then changes[LAST_NETWORK] = ARGV[3] end
 end
