@@ -10,21 +10,24 @@ from urllib.parse import urlsplit
 
 from gateway.clock import Clock
 from gateway.config.load import Loaded
-from gateway.enforce.decide import decide
+from gateway.enforce.decide import Done, decide
 from gateway.enforce.known import Known
 from gateway.enforce.verdict import Allow, Deny
 from gateway.enforce.verified import Verified
 from gateway.errors import ClientError
-from gateway.proxy.exchange import head_lines
+from gateway.proxy.outgoing import application_lines
 from gateway.reasons import REFUSALS, Reason
 from gateway.revocation.state import Event
 from gateway.revocation.view import View
 from gateway.routes.compile import compile_routes
+from gateway.routes.own import OwnEndpoints
 from gateway.routes.route import Route
 from gateway.tokens.jwks import KeySetSource
+from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import RoleMemory
 from gateway.wire.forwarded import TrustedProxies
 from gateway.wire.head import HeadReader, RequestHead
+from gateway.wire.rewrite import forwarded_lines, to_upstream, trace_lines
 
 
 @dataclass(slots=True)
@@ -67,7 +70,8 @@ def explain(
     try:
         head = _read_head(loaded, method, url, token, headers)
         found.path = head.path.decode("ascii")
-        route = compile_routes(loaded.config.routes).match(head.method, head.path)
+        own = OwnEndpoints(loaded.config.own_issuer, has_accounts=loaded.config.has_accounts)
+        route = compile_routes(loaded.config.routes, own).match(head.method, head.path)
     except ClientError as error:
         _refuse(found, Reason.TOO_LARGE if error.status in (413, 414, 431) else Reason.BAD_REQUEST, str(error))
         found.status = error.status
@@ -78,17 +82,20 @@ def explain(
     found.route, found.upstream = route.name, route.upstream
     known = asyncio.run(_known_with_keys(loaded, found))
     clock = Clock()
-    verdict = decide(head.authorization, route, known, clock.wall(), clock.boot(), is_claimed=True)
+    done = Done(is_claimed=True, is_without_record=True)
+    verdict = decide(head, address, route, known, clock.wall(), clock.boot(), done)
     bearer = verdict.token
     if bearer is not None:
         found.user, found.issuer = bearer.user, bearer.issuer
+    if head.access_cookie or head.refresh_cookie:
+        found.notes.append("the gateway's own signing keys are in its store; here its own tokens are of an unknown key")
     if isinstance(verdict, Deny):
         _refuse(found, verdict.reason, verdict.detail)
         return found
-    assert isinstance(verdict, Allow)
+    assert isinstance(verdict, Allow), "own tokens need a key to get any further"
     found.verdict = "allow"
     if bearer is not None:
-        found.notes.append("revocations were not looked at; a running gateway knows them")
+        found.notes.append("revocations and sessions were not looked at; a running gateway knows them")
     if route.is_once:
         found.notes.append("this route takes each token once; whether this one was used was not looked at")
     found.backend = _backend_lines(loaded, head, route, bearer, address)
@@ -107,7 +114,8 @@ def _read_head(loaded: Loaded, method: str, url: str, token: str | None, headers
         lines.append(f"Authorization: Bearer {token}")
     limits = loaded.config.limits
     raw = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
-    return HeadReader(RoleMemory(), limits.headers, limits.uri).read(raw)
+    cookies = CookieNames.of(is_secure=loaded.config.cookies.secure)
+    return HeadReader(RoleMemory(), limits.headers, limits.uri, cookies).read(raw)
 
 
 async def _known_with_keys(loaded: Loaded, found: Explanation) -> Known:
@@ -116,7 +124,7 @@ async def _known_with_keys(loaded: Loaded, found: Explanation) -> Known:
     view.meet(Event.DECLARED)
     view.meet(Event.GRANTED)
     view.proven_at = inf
-    known = Known.of(loaded.config, view)
+    known = Known.of(loaded.config, view, (b"explain",))
     for config in loaded.config.issuers:
         source = KeySetSource(config, loaded.directory, known.issuers[config.issuer].adopt)
         await source.start()
@@ -137,5 +145,7 @@ def _backend_lines(loaded: Loaded, head: RequestHead, route: Route, token: Verif
     if is_trusted and head.forwarded_for is not None:
         _, head.forwarded_for = trusted.believe(peer, head.forwarded_for)
     scheme = b"https" if loaded.config.tls else b"http"
-    raw = head_lines(head, route, token, peer.encode(), scheme, b"localhost", b"<request id>", is_trusted=is_trusted)
+    added = [forwarded_lines(head, peer.encode(), scheme, is_trusted=is_trusted)]
+    added += application_lines(head, route, token, loaded.config.own_issuer)
+    raw = to_upstream(head, b"localhost", tuple(added)) + trace_lines(head, b"<request id>")
     return raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\r\n")

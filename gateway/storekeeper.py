@@ -96,6 +96,11 @@ class Storekeeper:
         return cls(url, without_password(config.store.url), server, client, log, clock, knocked)
 
     @property
+    def client(self) -> Store:
+        """The supervisor's connection to the store."""
+        return self._client
+
+    @property
     def status(self) -> StoreStatus:
         return StoreStatus(self.shown_url, not self._problem, self._problem)
 

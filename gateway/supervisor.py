@@ -39,6 +39,7 @@ from gateway.telemetry.slots import Cells
 
 if TYPE_CHECKING:
     from gateway.admin.app import AdminListener
+    from gateway.admin.office import Office
 
 TICK_S: Final = 0.1
 BEYOND_DRAIN_S: Final = 2.0
@@ -97,6 +98,7 @@ class Supervisor:
         self._listeners = Listeners(())
         self._store: Storekeeper | None = None
         self._admin: AdminListener | None = None
+        self._office: Office | None = None
 
     def close(self) -> None:
         """Give back what was to be inherited. After `run`."""
@@ -126,8 +128,8 @@ class Supervisor:
         for index in range(self._count):
             self._children.append(self._child(index, self._store.url))
             self._children[index].start(self._clock.boot())
-        await self._open_admin(self._store)
         self._do(self._store.watch())
+        await self._open_admin(self._store)
 
     async def _supervise(self) -> None:
         """The loop. What was silent while this process did not run itself is not held against anybody."""
@@ -167,6 +169,8 @@ class Supervisor:
         await self._end_workers()
         if self._store is not None:
             await self._say_goodbye(self._store)
+        if self._office is not None:
+            await self._office.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -232,6 +236,11 @@ class Supervisor:
 
     async def _open_admin(self, store: Storekeeper) -> None:
         """Imported only now: the workers are on their way meanwhile, and the gateway is ready 0.3 s earlier for it."""
+        from gateway.admin.office import Office
+
+        self._office = office = Office(self._config, store.client, store.log, self._clock, self.metrics)
+        for work in office.tasks():
+            self._do(work)
         from gateway.admin.app import Admin, AdminListener
         from gateway.telemetry.exposition import Exposition
 
@@ -250,6 +259,8 @@ class Supervisor:
             configured=self._count,
             restarts=sum(child.restarts for child in self._children),
             is_store_up=self.store.is_up,
+            sessions=self._office.sessions_count if self._office is not None else 0,
+            key_ages=self._office.key_ages() if self._office is not None else (),
         )
 
     @property

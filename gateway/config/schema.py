@@ -322,6 +322,12 @@ class Purge(Block):
     every: Annotated[Duration, Within("1m", "30d")] = setting("1h", "How often expired records leave the store.")
 
 
+class Pages(Block):
+    templates: Folder | None = setting(
+        None, "A folder with templates of your own, file by file in the place of the gateway's: login.html, devices.html…"
+    )
+
+
 class Limits(Block):
     head: Annotated[Size, Within("1KiB", "1MiB")] = setting("32KiB", "Request line and headers together. Beyond: 431.")
     headers: Annotated[Count, Within(1, 10_000)] = setting(100, "Number of headers. Beyond: 431.")
@@ -382,6 +388,7 @@ class Config(Block):
     identity: Identity = setting({}, "What the backend is told about the user.")
     audit: Audit = setting({}, "The audit trail.")
     purge: Purge = setting({}, "The scheduled purge.")
+    pages: Pages = setting({}, "What people see of the gateway.")
     limits: Limits = setting({}, "What a request may measure.")
     timeouts: Timeouts = setting({}, "How long each phase of a request may take.")
     log: Log = setting({}, "The application's log, on standard error.")
@@ -390,6 +397,13 @@ class Config(Block):
     def worker_count(self) -> int:
         """Worker processes, with `auto` resolved to the processors this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether people can sign in here. Not when other issuers' users might be taken for ours: two sources of users share
+        their names only when the configuration says so [T1], by `accounts`, or by a `user_prefix` for every issuer.
+        """
+        return "accounts" in self.model_fields_set or all("user_prefix" in issuer.model_fields_set for issuer in self.issuers)
 
     @property
     def own_issuer(self) -> str:

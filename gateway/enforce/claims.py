@@ -34,6 +34,14 @@ def read_optional_date(claims: dict[str, Any], name: str) -> float | None:
     return read_date(claims, name) if name in claims else None
 
 
+def read_lenient_date(claims: dict[str, Any], name: str) -> float | None:
+    """A date that only tells logins apart: None when it is absent or no date. Nobody is refused for it."""
+    value = claims.get(name)
+    if type(value) is not int and type(value) is not float:
+        return None
+    return float(value) if 0 <= value <= _LATEST_DATE else None
+
+
 def read_issuer(claims: dict[str, Any]) -> str:
     """`iss`; empty when it is absent, which is the name of no issuer."""
     value = claims.get("iss", "")
@@ -100,6 +108,14 @@ def read_version(claims: dict[str, Any], name: str | None) -> int | None:
     value = _find(claims, name)
     if type(value) is not int or not 0 <= value <= _MAX_VERSION:
         raise Malformed("the version claim is missing or not a whole number")
+    return value
+
+
+def read_generation(claims: dict[str, Any]) -> int:
+    """`gen` of a token of ours: which rotation of its session it belongs to, counted from 1."""
+    value = claims.get("gen")
+    if type(value) is not int or not 1 <= value <= _MAX_VERSION:
+        raise Malformed("gen is missing or not a whole number from 1")
     return value
 
 

@@ -4,13 +4,18 @@ It owns the reference to the key set in force. The worker replaces that with `ad
 `generation` then grows, which tells whoever kept a token from before to ask `has_withdrawn`. It fetches nothing.
 """
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from gateway.tokens.jwk import KeySet, refuse_mixed_algorithms, refuse_secrets_from_url
 
 if TYPE_CHECKING:
     from gateway.config.schema import IssuerConfig
     from gateway.enforce.verified import Verified
+
+
+OWN_ALGORITHMS: Final = frozenset(("ES256", "RS256", "EdDSA", "HS256"))
+OWN_IAT_LEEWAY_S: Final = 2.0  # twice what two clocks may differ by
 
 
 class Issuer:
@@ -20,8 +25,10 @@ class Issuer:
         "algorithms",
         "audiences",
         "email_claim",
+        "exp_leeway",
         "generation",
         "groups_claim",
+        "is_own",
         "keys",
         "leeway",
         "max_lifetime",
@@ -54,6 +61,7 @@ class Issuer:
         leeway: float = 30.0,
         skew: float = 0.0,
         types: frozenset[str | None] = frozenset(("at+jwt", "jwt", None)),
+        is_own: bool = False,
     ) -> None:
         self.name = name
         self.audiences = audiences
@@ -70,6 +78,8 @@ class Issuer:
         self.leeway = leeway
         self.skew = skew
         self.types = types
+        self.is_own = is_own
+        self.exp_leeway = 0.0 if is_own else leeway
         self.keys: KeySet | None = None
         self.generation = 0
 
@@ -97,6 +107,28 @@ class Issuer:
             leeway=config.leeway,
             skew=config.skew,
             types=frozenset(None if name is None else media_type(name) for name in config.types),
+        )
+
+    @classmethod
+    def of_ours(cls, name: str, audience: str, *, is_refresh: bool = False) -> "Issuer":
+        """This gateway as an issuer of access tokens, or of refresh tokens, still without keys.
+
+        `exp` has no leeway: we set it. `iat` has, because it is the store's second and another clock judges it [T6].
+        Their algorithm is the key's own; the configured one may have changed since.
+        """
+        return cls(
+            name,
+            frozenset((audience,)),
+            OWN_ALGORITHMS,
+            user_claim="sub" if is_refresh else "name",
+            name_claim=None,
+            email_claim=None if is_refresh else "name",
+            groups_claim=None if is_refresh else "groups",
+            version_claim="ver",
+            max_lifetime=inf,
+            leeway=OWN_IAT_LEEWAY_S,
+            types=frozenset(("rt+jwt" if is_refresh else "at+jwt",)),
+            is_own=True,
         )
 
     def adopt(self, keys: KeySet) -> None:

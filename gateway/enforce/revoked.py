@@ -2,6 +2,8 @@
 
 A fact is found by a digest of what it names. Each can be revoked for one issuer or, under the issuer "", for all: so a
 token has up to fifteen digests. They are computed once, when the token is verified.
+
+A token of ours is judged by its version and not by `iat`: a login in the second of a revocation must not fail [T2].
 """
 
 from gateway.enforce.verified import Verified
@@ -26,12 +28,14 @@ def fact_keys(token: Verified) -> tuple[tuple[Kind, bytes], ...]:
     facts: list[tuple[Kind, tuple[str, ...]]] = [
         (Kind.KEY, (token.key_id,)),
         (Kind.KEY, (token.key_id, token.thumbprint)),
-        (Kind.USER, (token.user,)),
-        (Kind.USER, ()),  # everybody: what the facts about tokens fold into when the replica is full [L9]
         (Kind.BLOCK, (token.user,)),
     ]
+    if token.own is None:
+        facts.append((Kind.USER, (token.user,)))
+        facts.append((Kind.USER, ()))  # everybody: what the facts about tokens fold into when the replica is full [L9]
     if token.version is not None:
-        facts.append((Kind.VERSION, (token.user,)))
+        # An account of ours is known by its subject, which is never reused: a name may be, after an erasure [T1].
+        facts.append((Kind.VERSION, (token.user if token.own is None else token.subject,)))
     if token.session is not None:
         facts.append((Kind.SESSION, (token.session,)))
     keys = [(kind, fact_key(kind, issuer, *names)) for issuer in (token.issuer, "") for kind, names in facts]

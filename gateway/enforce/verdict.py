@@ -1,4 +1,8 @@
-"""What a decision can say. Three answers, no more; `proxy/exchange.py` does what they say."""
+"""What a decision can say. Five answers, no more; `proxy/exchange.py` does what they say.
+
+`Allow` and `Deny` are final. The other three name the one thing that only the store knows; when it is known the same decision is
+asked again [W4].
+"""
 
 from dataclasses import dataclass
 
@@ -21,7 +25,7 @@ class Deny:
 
     `token` is there when the token itself is genuine, so the log can say whose it was; `kind` and `revoked_at` (seconds
     since 1970; of a version the smallest that is accepted) when it was revoked. `issuer` and `key_id` are what a token that
-    is not genuine claims: attacker's text.
+    is not genuine claims: attacker's text. `ends_session`: it is to be ended for this [S2].
     """
 
     reason: Reason
@@ -31,6 +35,7 @@ class Deny:
     revoked_at: int = 0
     issuer: str | None = None
     key_id: str | None = None
+    ends_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +45,22 @@ class NeedsClaim:
     token: Verified
 
 
-Verdict = Allow | Deny | NeedsClaim
+@dataclass(frozen=True, slots=True)
+class NeedsSession:
+    """The record of the token's session, or of its first use, is not in this worker's memory: fetch it, then decide again."""
+
+    token: Verified
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsRefresh:
+    """The access token is missing or expired and the refresh token is good: rotate in the store, then decide again.
+
+    `barred`: a fingerprint refuses it already; then only the generation is judged, because reuse is told first.
+    """
+
+    token: Verified
+    barred: Deny | None = None
+
+
+Verdict = Allow | Deny | NeedsClaim | NeedsSession | NeedsRefresh

@@ -10,6 +10,8 @@ view. The record owns no clock and no cache.
                                        identity        the header lines for the backend, computed once
                                        allow           the verdict "forward as this user", built once
                                        clean_revision  the view's revision in which nothing was found; -1: not looked yet
+                                       entry           the session's record, or the first use's, in this worker's memory
+                                       shown_as        the bytes under which the memory of tokens keeps it
                                        generation      the issuer's generation at verification; another: its key may be withdrawn
 """
 
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from gateway.enforce.issuer import Issuer
     from gateway.enforce.verdict import Allow
     from gateway.revocation.entry import Kind
+    from gateway.sessions.cache import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What only tokens of this gateway say. `generation` counts the rotations of their session."""
+
+    generation: int
+    is_refresh: bool = False
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -47,10 +58,16 @@ class Verified:
     usable_until: float  # exp and the leeway; the last second still passes
 
     generation: int
+    own: Own | None = None
+    is_from_cookie: bool = False
+    auth_time: float | None = None
+    record_name: str = ""  # of the session's record, or the first use's; empty: there is none
+    shown_as: bytes = b""
     fact_keys: "tuple[tuple[Kind, bytes], ...]" = ()
     identity: bytes = b""
     allow: "Allow" = field(init=False, repr=False)
     clean_revision: int = -1
+    entry: "Entry | None" = None
 
 
 def judge_time(verified: Verified, issuer: "Issuer", now: float) -> Reason | None:

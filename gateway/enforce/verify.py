@@ -20,8 +20,10 @@ from gateway.enforce.claims import (
     read_audiences,
     read_date,
     read_display_text,
+    read_generation,
     read_groups,
     read_issuer,
+    read_lenient_date,
     read_mapped_text,
     read_optional_date,
     read_optional_text,
@@ -29,7 +31,7 @@ from gateway.enforce.claims import (
     read_version,
 )
 from gateway.enforce.issuer import Issuer, media_type
-from gateway.enforce.verified import Verified, judge_time
+from gateway.enforce.verified import Own, Verified, judge_time
 from gateway.reasons import Reason
 from gateway.tokens import base64url
 from gateway.tokens.base64url import NotBase64URL
@@ -106,6 +108,8 @@ def _authenticate(token: bytes, issuers: Mapping[str, Issuer]) -> Verified | Ref
     groups = read_groups(claims, issuer.groups_claim)
     session = read_mapped_text(claims, issuer.session_claim)
     version = read_version(claims, issuer.version_claim)
+    auth_time = None if issuer.is_own else read_lenient_date(claims, "auth_time")
+    own = Own(read_generation(claims), "rt+jwt" in issuer.types) if issuer.is_own else None
     display_name = read_display_text(claims, issuer.name_claim)
     email = read_display_text(claims, issuer.email_claim)
 
@@ -134,9 +138,25 @@ def _authenticate(token: bytes, issuers: Mapping[str, Issuer]) -> Verified | Ref
         not_before=not_before,
         expires_at=expires_at,
         usable_from=max(issued_at, not_before or 0.0) - issuer.leeway,
-        usable_until=expires_at + issuer.leeway,
+        usable_until=expires_at + issuer.exp_leeway,
         generation=issuer.generation,
+        own=own,
+        auth_time=auth_time,
+        record_name=record_name(issuer, mapped_user if subject is None else subject, session, auth_time),
     )
+
+
+def record_name(issuer: Issuer, subject: str, session: str | None, auth_time: float | None) -> str:
+    """What a worker remembers the token's session by: our own by its id, another's first use by (issuer, sid), or, when it has
+    no sid, by (issuer, sub, auth_time); never by jti, which changes with each token of one login [S3].
+
+    No part can hold the separator: control characters are refused everywhere.
+    """
+    if issuer.is_own:
+        return session or ""
+    if session is not None:
+        return f"{issuer.name}\0sid\0{session}"
+    return "" if auth_time is None else f"{issuer.name}\0sub\0{subject}\0{auth_time:.0f}"
 
 
 def _split(token: bytes) -> list[bytes]:

@@ -87,7 +87,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, plane: "Plane") -> None:
         # per connection
         self._plane = plane
-        self._reader = HeadReader(plane.request_roles, plane.limits.headers, plane.limits.uri)
+        self._reader = HeadReader(plane.request_roles, plane.limits.headers, plane.limits.uri, plane.cookie_names)
         self._stepper = Stepper(self._exchange_ended)
         self._buffer = b""
         self._is_reading = True

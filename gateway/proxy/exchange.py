@@ -1,29 +1,30 @@
 """The request, top to bottom. One function, stepped by hand (`steps`); every exit meets in `report.finish`.
 
     match -> decide -> connect -> send -> answer -> relay
+               └ what only the store knows, then decide again (`settle`)
 
 Nothing is awaited between the last decision and the first byte to the backend [W4]: after every wait the loop decides again.
 """
 
 from typing import TYPE_CHECKING
 
-from gateway.enforce.decide import decide
-from gateway.enforce.verdict import Allow, Deny, NeedsClaim
-from gateway.enforce.verified import Verified
+from gateway.enforce.decide import NOTHING_DONE, decide
+from gateway.enforce.verdict import Allow
 from gateway.errors import ClientError, ClientGone, GatewayError, StoreError, TooLarge
 from gateway.proxy.live import Cut, Stream, Upload, cause_to_end, end_if_revoked
+from gateway.proxy.outgoing import head_lines
 from gateway.proxy.refuse import fail, refuse
+from gateway.proxy.renewal import cookies_of
 from gateway.proxy.report import CLIENT_CLOSED, Record
+from gateway.proxy.settle import settle
 from gateway.proxy.splice import Tunnel
-from gateway.proxy.steps import wait_for_task
 from gateway.proxy.upstream import StaleConnection, UpstreamConnection
 from gateway.reasons import Reason
-from gateway.routes.route import Route
 from gateway.wire.answer import AnswerHead
 from gateway.wire.framing import CloseDecoder
 from gateway.wire.head import RequestHead
 from gateway.wire.respond import CONTINUE
-from gateway.wire.rewrite import forwarded_lines, new_request_id, switching_protocols, to_client, to_upstream, trace_lines
+from gateway.wire.rewrite import new_request_id, switching_protocols, to_client
 from gateway.wire.websocket import refuse_wrong_handshake
 
 if TYPE_CHECKING:
@@ -39,33 +40,31 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     clock = plane.clock
     request_id = head.request_id or new_request_id()
     now, boot = clock.wall(), clock.boot()  # read again after every wait, so as good as read at each decision
-    record = Record(head.method, head.path, request_id, client.client_address(head), now, boot)
+    address = client.client_address(head)
+    record = Record(head.method, head.path, request_id, address, now, boot)
+    record.head = head
     upstream: UpstreamConnection | None = None
     is_clean = True
-    is_claimed = is_repeated = False
+    is_repeated = False
+    done = NOTHING_DONE
     try:
         route = record.route = head.route or plane.routes.match(head.method, head.path)
         if route is None:
-            return refuse(client, head, record, Reason.NO_ROUTE)
+            return refuse(client, head, record, plane, Reason.NO_ROUTE)
         head.route = route  # the head is met again when the connection repeats its request
         if head.is_service_worker and not route.allows_service_worker:  # [C2]
-            return refuse(client, head, record, Reason.FORBIDDEN, "service workers are not allowed here")
+            return refuse(client, head, record, plane, Reason.FORBIDDEN, "service workers are not allowed here")
         refuse_announced_body(head, plane)
         pool = plane.pools[route.upstream]
         while True:
-            verdict = decide(head.authorization, route, plane.known, now, boot, is_claimed=is_claimed)
-            record.verdict = verdict
-            if type(verdict) is Deny:
-                plane.refused(verdict)
-                return refuse(client, head, record, verdict.reason, verdict.detail)
-            if type(verdict) is NeedsClaim:
-                is_claimed = await wait_for_task(plane.loop.create_task(plane.claim_once(verdict.token, route.name)))
-                if not is_claimed:
-                    record.verdict = Deny(Reason.REPLAYED_TOKEN, token=verdict.token)
-                    return refuse(client, head, record, Reason.REPLAYED_TOKEN)
+            verdict = record.verdict = decide(head, address, route, plane.known, now, boot, done)
+            if type(verdict) is not Allow:
+                settled = await settle(verdict, done, client, head, record, plane)
+                if settled is None:
+                    return None  # it was refused
+                done = settled
                 now, boot = clock.wall(), clock.boot()
                 continue
-            assert type(verdict) is Allow
             if upstream is None or upstream.is_closed:
                 upstream = pool.take()
                 if upstream is None:
@@ -75,17 +74,9 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             body = client.take_body(head) if head.has_body else None
             is_clean = False
             record.asked_at = boot
-            lines = head_lines(
-                head,
-                route,
-                verdict.token,
-                client.peer_bytes,
-                plane.scheme,
-                pool.authority,
-                request_id,
-                is_trusted=client.is_trusted,
+            upstream.send_head(
+                head_lines(head, record, client, pool.authority, plane), client, wants_upgrade=head.upgrade is not None
             )
-            upstream.send_head(lines, client, wants_upgrade=head.upgrade is not None)
             if body is not None:
                 if head.expects_continue:
                     client.transport.write(CONTINUE)
@@ -107,6 +98,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
 
         record.answered_at = clock.boot()
         record.status = answer.status
+        if route.is_own:
+            record.reason = own_reason(answer)
         if answer.status == 101:
             return await tunnel(client, upstream, head, answer, record, plane)
         if head.upgrade is not None:
@@ -123,6 +116,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             is_persistent=client.is_persistent,
             minor=head.minor,
             is_private=verdict.token is not None and not route.is_shared,
+            cookies=b"" if record.renewal is None else cookies_of(record.renewal, plane),
         )
         is_clean = answer.is_persistent and is_all_sent
         whole = upstream.whole_body(answer.content_length) if has_body and answer.content_length is not None else None
@@ -157,7 +151,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             record.status = CLIENT_CLOSED
     except GatewayError as error:
         is_clean = is_clean and upstream is not None and isinstance(error, ClientError | StoreError)
-        fail(client, head, record, error)
+        fail(client, head, record, plane, error)
     except Exception as error:
         is_clean = False
         plane.report.broken(error)
@@ -175,40 +169,10 @@ def refuse_announced_body(head: RequestHead, plane: "Plane") -> None:
         raise TooLarge("the body is larger than allowed here", 413)
 
 
-def head_lines(
-    head: RequestHead,
-    route: Route,
-    token: Verified | None,
-    peer: bytes,
-    scheme: bytes,
-    authority: bytes,
-    request_id: bytes,
-    *,
-    is_trusted: bool,
-) -> bytes:
-    """The request head with everything the gateway has to say. What it consumed is left out, what was not judged is not.
-
-    All but the ids is the same when a connection repeats a request with the same token, and is kept with the head.
-    """
-    sent = head.sent
-    if sent is None or sent[0] is not token:
-        sent = head.sent = (token, _lines_without_ids(head, route, token, peer, scheme, authority, is_trusted=is_trusted))
-    return sent[1] + trace_lines(head, request_id)
-
-
-def _lines_without_ids(
-    head: RequestHead, route: Route, token: Verified | None, peer: bytes, scheme: bytes, authority: bytes, *, is_trusted: bool
-) -> bytes:
-    added = [forwarded_lines(head, peer, scheme, is_trusted=is_trusted)]
-    if token is not None:
-        added.append(token.identity)
-    authorization = head.authorization
-    if authorization is not None:
-        if token is None or route.forward_authorization or route.forward_token == "authorization":
-            added.append(b"Authorization: %b\r\n" % authorization)
-        elif route.forward_token == "x-access-token":
-            added.append(b"X-Access-Token: %b\r\n" % authorization[7:])
-    return to_upstream(head, authority, tuple(added))
+def own_reason(answer: AnswerHead) -> Reason | None:
+    """The reason that one of our own endpoints gives for a refusal: it is counted and logged like any other."""
+    told = answer.field(b"x-gateway-reason")
+    return None if told is None else Reason(told.decode("ascii"))
 
 
 async def tunnel(
@@ -227,7 +191,7 @@ async def tunnel(
     record.is_answered = True
     client.is_persistent = False
     ends = Tunnel(client, upstream, plane, token=verdict.token, route=route, is_websocket=is_websocket)
-    client.transport.write(switching_protocols(answer))
+    client.transport.write(switching_protocols(answer, cookies_of(record.renewal, plane)))
     client.start_tunnel(ends, upstream)
     upstream.start_tunnel(ends)
     if verdict.token is not None:

@@ -2,23 +2,31 @@
 
 Each is listed under every fact that could revoke its token, so a new fact finds the connections that it ends without
 looking at the others. What no single fact announces (expiry, a replica that went stale [W4]) is found by judging all of them
-anew, twice a second.
+anew, twice a second. A token of ours that expires ends its connection only when its session was not renewed.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.enforce.decide import judge
+from gateway.enforce.decide import Done, judge
+from gateway.enforce.revoked import first_fact
 from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.errors import GatewayError
 from gateway.reasons import Reason
 from gateway.revocation.entry import Kind
 from gateway.routes.route import Route
+from gateway.sessions.cache import Entry
+from gateway.sessions.model import Record
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
     from gateway.proxy.plane import Plane
+
+
+LOOK_AGAIN_AFTER_S: Final = 1.0
+PATIENCE_S: Final = 3.0
+_CLAIMED: Final = Done(is_claimed=True)
 
 
 class LiveExchange(Protocol):
@@ -114,12 +122,35 @@ def cause_to_end(token: Verified, route: Route, plane: "Plane") -> str | None:
     """
     if plane.known.issuers[token.issuer].has_withdrawn(token):
         return Kind.KEY.value
-    verdict = judge(token, route, plane.known, plane.clock.wall(), plane.clock.boot(), is_claimed=True)
+    now, boot = plane.clock.wall(), plane.clock.boot()
+    verdict = judge(token, route, plane.known, now, boot, done=_CLAIMED)
     if type(verdict) is not Deny:
         return None
+    if verdict.reason is Reason.EXPIRED_TOKEN and token.own is not None:
+        # Time is told before the facts; here the facts count, because a session goes on when its tokens are renewed.
+        fact = first_fact(token, plane.known.replica, 0.0)
+        return fact[1].value if fact is not None else None if is_renewed(token, plane, now, boot) else "expired"
     if verdict.kind is not None:
         return verdict.kind.value
     return {Reason.EXPIRED_TOKEN: "expired", Reason.STORE_UNAVAILABLE: "stale"}.get(verdict.reason, "other")
+
+
+def is_renewed(token: Verified, plane: "Plane", now: float, boot: float) -> bool:
+    """Whether the session of an expired token goes on: it was renewed by another request, perhaps at another worker.
+
+    What this worker holds of the session may be older than the renewal; so the store is asked, and until it answers, for a
+    moment, the connection stays.
+    """
+    entry = plane.known.sessions.find(token.record_name, boot)
+    expired_for_s = now - token.expires_at
+    if isinstance(entry, Entry) and isinstance(entry.record, Record):
+        if entry.record.access_expires > now:
+            return True
+        if boot - entry.fetched_at < expired_for_s - LOOK_AGAIN_AFTER_S:
+            return False
+    if expired_for_s > LOOK_AGAIN_AFTER_S:
+        plane.sessions.look_again(token.record_name)
+    return expired_for_s < PATIENCE_S
 
 
 def end_if_revoked(live: LiveExchange, plane: "Plane") -> None:

@@ -13,12 +13,16 @@ from gateway.config.schema import Config
 from gateway.enforce.known import Known
 from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
+from gateway.proxy.assertion import Assertions
 from gateway.proxy.live import LiveExchanges
-from gateway.proxy.report import Report
+from gateway.proxy.report import Record, Report
 from gateway.routes.match import RouteTable
+from gateway.sessions.keeper import SessionKeeper
 from gateway.wire.answer import AnswerMemory
+from gateway.wire.cookies import CookieNames, CookieWriter
 from gateway.wire.fields import RoleMemory
 from gateway.wire.forwarded import TrustedProxies
+from gateway.wire.respond import PageMaker, Refusals
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
@@ -38,7 +42,11 @@ class Plane:
         known: Known,
         report: Report,
         claim_once: Callable[[Verified, str], Coroutine[Any, Any, bool]],
-        refused: Callable[[Deny], None],
+        refused: Callable[[Deny, Record], None],
+        sessions: SessionKeeper,
+        make_page: PageMaker,
+        language_of: Callable[[bytes | None], str],
+        assertions: Assertions | None = None,
     ) -> None:
         # per process, never changed
         self.loop = loop
@@ -51,9 +59,17 @@ class Plane:
         self.report = report
         self.claim_once = claim_once
         self.refused = refused
+        self.sessions = sessions
+        self.refusals = Refusals(make_page)
+        self.language_of = language_of
+        self.assertions = assertions
+        self.login_url = f"{config.public_url}/auth/login" if config.has_accounts else ""
+        self.grace_s = config.sessions.grace
+        self.cookie_names = CookieNames.of(is_secure=config.cookies.secure)
+        self.cookie_writer = CookieWriter(self.cookie_names, config.cookies.secure, config.cookies.same_site)
         self.trusted = TrustedProxies(map(str, config.trusted_proxies))
         self.request_roles = RoleMemory()
-        self.answers = AnswerMemory()
+        self.answers = AnswerMemory(self.cookie_names)
         self.pools: dict[str, Pool] = {}  # filled by the worker: a pool is built from the plane
 
         # per process, changing

@@ -30,6 +30,7 @@ class Pool:
         self.name = name
         self.config = config
         self.authority = str(config.address).encode() if not config.address.is_unix else b"localhost"
+        self.answers = plane.answers
         self._plane = plane
         self._tls = tls_context(config)
         self._idle: list[UpstreamConnection] = []
@@ -119,20 +120,23 @@ class Pool:
             self._open_for_the_queue()
 
     async def _open_one(self) -> None:
-        metrics, clock = self._plane.report.metrics, self._plane.clock
         try:
             async with asyncio.timeout(self.config.connect_timeout):
                 connection = await self._connect()
             if connection.is_closed:  # accepted, and closed at once: trying again and again would be a storm
                 raise ConnectionResetError
         except (OSError, UnicodeError) as error:  # timeouts and TLS errors are OSErrors; UnicodeError: a host that no name can be
-            metrics.upstream_up(self.name, False, clock.boot())
+            self._note_up(False)
             self._plane.report.upstream_unreachable(self.name, error)
             if self._queue:
                 self._queue.popleft()[1].fail(UpstreamUnreachable(type(error).__name__))
             return
-        metrics.upstream_up(self.name, True, clock.boot())
+        self._note_up(True)
         self._hand_over(connection)
+
+    def _note_up(self, is_up: bool) -> None:
+        plane = self._plane
+        plane.report.metrics.upstream_up(self.name, is_up, plane.clock.boot())
 
     async def _connect(self) -> UpstreamConnection:
         plane, address, server_name = self._plane, self.config.address, None

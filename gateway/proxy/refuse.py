@@ -1,56 +1,99 @@
-"""How an exchange ends early: with a refusal, with an error's answer, or, when an answer has begun, with a closed connection."""
+"""How an exchange ends early: with a refusal, with an error's answer, or, when an answer has begun, with a closed connection.
 
-from typing import TYPE_CHECKING
+    a navigation without a token, or with one that cannot be renewed     303 to the login page, and back
+    any other refusal of a navigation                                    a page
+    everything else                                                      problem+json
 
+Cookies of a rotation go out with a refusal too; cookies of a session that is over are cleared, but only where a person navigates:
+a late answer to a script must not take a new session's cookies away [R4].
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.enforce.shown import shown_by
+from gateway.enforce.verdict import Deny
 from gateway.errors import ClientError, GatewayError, StoreError, TooLarge, UpstreamError, UpstreamTimeout
+from gateway.proxy.renewal import cookies_of
 from gateway.proxy.report import Record
 from gateway.reasons import REFUSALS, Reason
 from gateway.wire.head import RequestHead
-from gateway.wire.respond import refusal, wants_page
+from gateway.wire.respond import Form, to_login
 from gateway.wire.rewrite import new_request_id
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
     from gateway.proxy.plane import Plane
 
+# A login makes these good again.
+_SIGN_IN: Final = frozenset((Reason.NO_TOKEN, Reason.EXPIRED_TOKEN))
+# After these the cookies are of no use to anybody, whatever is done.
+_OVER: Final = frozenset(
+    (
+        Reason.EXPIRED_TOKEN,
+        Reason.REVOKED_TOKEN,
+        Reason.OLD_VERSION,
+        Reason.REVOKED_SESSION,
+        Reason.UNKNOWN_SESSION,
+        Reason.REFRESH_REUSED,
+        Reason.RETIRED_KEY,
+        Reason.MALFORMED_TOKEN,
+        Reason.BAD_SIGNATURE,
+    )
+)
+
 
 def refuse(
-    client: "ClientConnection", head: RequestHead, record: Record, reason: Reason, detail: str = "", status: int | None = None
+    client: "ClientConnection",
+    head: RequestHead,
+    record: Record,
+    plane: "Plane",
+    reason: Reason,
+    detail: str = "",
+    status: int | None = None,
 ) -> None:
     """Answer with a refusal. The connection goes on when nothing on it can be misread: no upgrade, no unread body."""
     must_close = head.upgrade is not None or client.is_sending_body or not client.skip_body(head)
     if must_close or reason in (Reason.BAD_REQUEST, Reason.TOO_LARGE):
         client.is_persistent = False
+    is_for_a_person = shown_by(head).is_navigation
+    cookies = _cookies(head, record, plane, reason, is_for_a_person=is_for_a_person)
     record.reason = reason
-    record.status = status or REFUSALS[reason].status
     record.is_answered = True
-    client.transport.write(
-        refusal(
-            reason,
-            status=status,
-            request_id=record.request_id,
-            detail=detail,
-            page=wants_page(head),
-            is_head=head.method == b"HEAD",
-            close=not client.is_persistent,
-        )
-    )
+    close = not client.is_persistent
+    if is_for_a_person and reason in _SIGN_IN and plane.login_url:
+        record.status = 303
+        answer = to_login(plane.login_url, head.path, head.query, reason, record.request_id, cookies=cookies, close=close)
+    else:
+        record.status = status or REFUSALS[reason].status
+        language = plane.language_of(head.field(b"accept-language")) if is_for_a_person else ""
+        form = Form(reason, status, detail, language, head.method == b"HEAD", close)
+        answer = plane.refusals.answer(form, record.request_id, cookies)
+    client.transport.write(answer)
 
 
-def fail(client: "ClientConnection", head: RequestHead, record: Record, error: GatewayError) -> None:
+def _cookies(head: RequestHead, record: Record, plane: "Plane", reason: Reason, *, is_for_a_person: bool) -> bytes:
+    if record.renewal is not None:
+        return cookies_of(record.renewal, plane)
+    verdict = record.verdict
+    is_over = is_for_a_person and reason in _OVER and type(verdict) is Deny and head.authorization is None
+    has_cookies = head.access_cookie is not None or head.refresh_cookie is not None
+    return plane.cookie_writer.clear() if is_over and has_cookies else b""
+
+
+def fail(client: "ClientConnection", head: RequestHead, record: Record, plane: "Plane", error: GatewayError) -> None:
     """Answer an error with its refusal, or, when an answer has begun, end the connection so that it cannot look complete."""
     if record.is_answered:
         client.break_off()
         return
     if isinstance(error, ClientError):
         reason = Reason.TOO_LARGE if isinstance(error, TooLarge) else Reason.BAD_REQUEST
-        refuse(client, head, record, reason, str(error), error.status)
+        refuse(client, head, record, plane, reason, str(error), error.status)
     elif isinstance(error, StoreError):
-        refuse(client, head, record, Reason.STORE_UNAVAILABLE)
+        refuse(client, head, record, plane, Reason.STORE_UNAVAILABLE)
     elif isinstance(error, UpstreamTimeout):
-        refuse(client, head, record, Reason.UPSTREAM_TIMEOUT)
+        refuse(client, head, record, plane, Reason.UPSTREAM_TIMEOUT)
     elif isinstance(error, UpstreamError):
-        refuse(client, head, record, Reason.UPSTREAM_UNREACHABLE)
+        refuse(client, head, record, plane, Reason.UPSTREAM_UNREACHABLE)
     else:
         client.break_off()
 
@@ -61,10 +104,6 @@ def refuse_head(client: "ClientConnection", plane: "Plane", error: ClientError) 
     record = Record(b"-", b"", new_request_id(), client.peer, plane.clock.wall(), plane.clock.boot())
     record.reason, record.status = reason, error.status
     client.is_persistent = False
-    client.transport.write(
-        refusal(
-            reason, status=error.status, request_id=record.request_id, detail=str(error), page=False, is_head=False, close=True
-        )
-    )
+    client.transport.write(plane.refusals.answer(Form(reason, error.status, str(error), close=True), record.request_id))
     client.linger()
     plane.report.finish(record, plane.clock.boot())

@@ -1,23 +1,22 @@
-"""What is told of an exchange when it is over: one access line, one set of counters, one security line where it matters.
+"""What is told of an exchange when it is over: one access line, one set of counters, and of a refusal what `denials` tells.
 
 `Record` is filled on the way; `Report.finish` is where every exit of an exchange meets.
 """
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.enforce.verdict import Allow, Deny, Verdict
 from gateway.reasons import Reason
-from gateway.revocation.entry import Kind
 from gateway.routes.route import Route
 from gateway.telemetry.access import AccessLog
-from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import ALLOW, ALLOW_STALE, DENY, RouteMetrics, WorkerMetrics
 
-# Within this many seconds of the revocation a use is the tail of requests already on their way, not a replay [B6].
-TAIL_S: Final = 10
-_USE_KINDS: Final = {Kind.TOKEN: "token", Kind.SESSION: "session", Kind.USER: "version", Kind.VERSION: "version", Kind.KEY: "key"}
-_SUSPICIOUS: Final = frozenset((Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY))
+if TYPE_CHECKING:
+    from gateway.enforce.known import Known
+    from gateway.proxy.denials import Denials
+    from gateway.proxy.renewal import Renewal
+    from gateway.wire.head import RequestHead
 
 CLIENT_CLOSED: Final = 499  # nginx's word for a client that left before its answer
 
@@ -29,10 +28,12 @@ class Record:
         "address",
         "answered_at",
         "asked_at",
+        "head",
         "is_answered",
         "method",
         "path",
         "reason",
+        "renewal",
         "request_id",
         "route",
         "started_at",
@@ -42,6 +43,7 @@ class Record:
     )
 
     def __init__(self, method: bytes, path: bytes, request_id: bytes, address: str, now: float, boot: float) -> None:
+        self.head: RequestHead | None = None
         self.method = method
         self.path = path
         self.request_id = request_id
@@ -53,6 +55,7 @@ class Record:
         self.route: Route | None = None
         self.verdict: Verdict | None = None
         self.reason: Reason | None = None
+        self.renewal: Renewal | None = None  # the session was renewed on the way; its cookies go out with the answer
         self.status = 0
         self.is_answered = False  # the client got an answer's head; nothing else can be said any more
 
@@ -60,12 +63,14 @@ class Record:
 class Report:
     """Metrics, access log and security log of one worker."""
 
-    __slots__ = ("_access", "_log", "_routes", "_security", "metrics")
+    __slots__ = ("_access", "_denials", "_fingerprints", "_log", "_routes", "_sessions", "metrics")
 
-    def __init__(self, metrics: WorkerMetrics, access: AccessLog, security: SecurityLog, routes: list[str]) -> None:
+    def __init__(self, metrics: WorkerMetrics, access: AccessLog, denials: "Denials", known: "Known", routes: list[str]) -> None:
         self.metrics = metrics
         self._access = access
-        self._security = security
+        self._denials = denials
+        self._fingerprints = known.fingerprint
+        self._sessions = known.sessions
         self._routes: dict[str, RouteMetrics] = {name: metrics.route(name) for name in ["", *routes]}
         self._log = logging.getLogger("gateway.proxy")
 
@@ -97,34 +102,11 @@ class Report:
             route.upstream if route is not None and record.asked_at else None,
         )
         if type(verdict) is Deny:
-            self._denied(verdict, record, name, now)
-
-    def _denied(self, verdict: Deny, record: Record, route: str, now: float) -> None:
-        token = verdict.token
-        if verdict.kind in _USE_KINDS and token is not None:
-            age = "tail" if now - verdict.revoked_at <= TAIL_S else "replay"
-            self.metrics.revoked_use(_USE_KINDS[verdict.kind], age)
-            self._security.revoked_token(
-                reason=verdict.reason.value,
-                user=token.user,
-                age=age,
-                route=route,
-                client=record.address,
-                request_id=record.request_id.decode("ascii"),
-                token_id=token.token_id,
-                session=token.session,
-                version=token.version,
-                expected_version=verdict.revoked_at if verdict.kind is Kind.VERSION else None,
-            )
-        if verdict.reason in _SUSPICIOUS:
-            self._security.bad_signature(
-                reason=verdict.reason.value,
-                issuer=token.issuer if token is not None else verdict.issuer,
-                key_id=token.key_id if token is not None else verdict.key_id,
-                route=route,
-                client=record.address,
-                request_id=record.request_id.decode("ascii"),
-            )
+            self._denials.tell(verdict, record, name, now)
+        elif token is not None and (entry := token.entry) is not None:
+            self._sessions.note(entry, now, record.address)
+        if self._fingerprints.noticed:
+            self._denials.tell_noticed(now)
 
     def upstream_unreachable(self, name: str, error: BaseException) -> None:
         self._log.warning("upstream %s cannot be reached: %s", name, type(error).__name__)

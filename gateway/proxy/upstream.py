@@ -75,7 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         # per connection
         self._pool = pool
         self._plane = plane
-        self._reader = AnswerReader(plane.answers)
+        self._reader = AnswerReader(pool.answers)
         self._buffer = b""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set by connection_made
         self.phase = _IDLE

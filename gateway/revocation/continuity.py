@@ -128,5 +128,6 @@ def _read_entry(position: bytes, fields: list[bytes]) -> Entry:
         name=str(text.get("name", "")),
         reason=str(text.get("reason", "")),
         source=str(text.get("source", "")),
+        device=str(text.get("device", "")),
         appended_at=float(found[b"at"]),
     )

@@ -64,7 +64,7 @@ KINDS: Final = tuple(Kind)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the log. `issuer`, `name`, `reason` and `source` are for people: audit and log lines, never decisions."""
+    """One entry of the log. `issuer`, `name`, `reason`, `source`, `device` are for audit and log lines, never for decisions."""
 
     sequence: int
     id: str
@@ -80,6 +80,7 @@ class Entry:
     name: str = ""
     reason: str = ""
     source: str = ""
+    device: str = ""
     appended_at: float = 0.0
 
 
@@ -88,7 +89,8 @@ class Revocation:
     """A request to revoke. The issuer `""` means every issuer.
 
     `expires_at` and `user` help with a token: its `exp` and whose it is, when known. `value` is the smallest accepted
-    version, or a not-before other than the store's present second. `id` makes a repetition of the same request harmless.
+    version, or a not-before other than the store's present second. `device` is the class of the device on which a user ended
+    his own session. `id` makes a repetition of the same request harmless.
     """
 
     kind: Kind
@@ -100,6 +102,7 @@ class Revocation:
     user: str | None = None
     value: int = 0
     thumbprint: str = ""
+    device: str = ""
     id: str = ""
 
     @property

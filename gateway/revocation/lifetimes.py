@@ -1,9 +1,10 @@
 """How long a fact must be remembered, so that it outlives whatever it denies [L6]. Pure.
 
     token     exp + leeway + 60 s; exp unknown: the issuer's longest lifetime from now on instead
-    session   the issuer's session lifetime, renewed by use
+    session   the issuer's session lifetime, renewed by use; one of ours: until its absolute end, which whoever ends it knows
     user      as long as any token issued before it can live: longest lifetime + leeway + skew + 60 s
-    version block key     until lifted
+    version   of an account of ours: as long as a session with an older one could live, as whoever raises it says
+    block key     until lifted
 
 For the issuer `""` (every issuer), or one that is not configured, the longest of all counts. Too long costs memory,
 too short lets a revoked token in.
@@ -31,11 +32,12 @@ class Lifetimes:
 
     @classmethod
     def of(cls, config: Config) -> "dict[str, Self]":
-        """The lifetimes of every configured issuer."""
-        return {
+        """The lifetimes of every configured issuer, and of our own tokens: the refresh token is the one that lives longest."""
+        others = {
             issuer.issuer: cls(issuer.max_lifetime, issuer.session_lifetime, issuer.leeway, issuer.skew)
             for issuer in config.issuers
         }
+        return {config.own_issuer: cls(config.tokens.refresh_ttl, config.tokens.session_ttl, 0.0, 0.0), **others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ def expiry_of(revocation: Revocation, issuers: Mapping[str, Lifetimes]) -> Expir
     leeway_s = max(issuer.leeway_s + issuer.skew_s for issuer in concerned)
     longest_s = max(issuer.max_lifetime_s for issuer in concerned)
     match revocation.kind:
+        case Kind.SESSION | Kind.VERSION if revocation.expires_at is not None:
+            return Expiry(at=min(math.ceil(revocation.expires_at), PERMANENT))
         case Kind.TOKEN if revocation.expires_at is not None:
             return Expiry(at=min(math.ceil(revocation.expires_at + leeway_s) + MARGIN_S, PERMANENT))
         case Kind.TOKEN | Kind.USER:

@@ -271,7 +271,7 @@ def fact_arguments(fact: Revocation, raw_id: bytes, expiry: Expiry) -> list[Argu
         expiry.at,
         expiry.after_s,
         fact.fold_into,
-        _text(issuer=fact.issuer, name=fact.name, reason=fact.reason, source=fact.source),
+        _text(issuer=fact.issuer, name=fact.name, reason=fact.reason, source=fact.source, device=fact.device),
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from gateway.config.schema import RouteConfig
 from gateway.routes.match import RouteTable
+from gateway.routes.own import OwnEndpoints
 from gateway.routes.route import Access, OnOutage, Route
 
 
@@ -26,6 +27,7 @@ def compile_route(config: RouteConfig) -> Route:
     )
 
 
-def compile_routes(configs: Iterable[RouteConfig]) -> RouteTable:
-    """The table of routes, in the order of the configuration."""
-    return RouteTable([compile_route(config) for config in configs])
+def compile_routes(configs: Iterable[RouteConfig], own: OwnEndpoints | None = None) -> RouteTable:
+    """The table of routes, in the order of the configuration, and the gateway's own endpoints."""
+    routes = [compile_route(config) for config in configs]
+    return RouteTable(routes) if own is None else RouteTable(routes, own.find)

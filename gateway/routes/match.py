@@ -4,7 +4,7 @@ A path with parameters (`/a;x=1/b`) has two readings: servlet containers drop wh
 matched, and when they lead to different routes the request is refused instead of choosing for the backend.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.errors import BadRequest
 from gateway.routes.route import Route
@@ -20,11 +20,12 @@ _PERCENT = ord("%")
 
 
 class RouteTable:
-    """All routes, in the order of the configuration."""
+    """All routes, in the order of the configuration; `own` finds the gateway's own endpoints."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_own")
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], own: Callable[[bytes, bytes], Route | None] = lambda method, path: None) -> None:
+        self._own = own
         # What matching reads, unpacked: a method call per route costs more than the comparison.
         self._entries = tuple((route, route.path, route.path.removesuffix(b"/"), route.methods) for route in routes)
 
@@ -41,7 +42,7 @@ class RouteTable:
 
     def _first(self, method: bytes, path: bytes) -> Route | None:
         if path.startswith(RESERVED_PREFIX) or path in RESERVED_PATHS:
-            return None
+            return self._own(method, path)
         for route, pattern, bare, methods in self._entries:
             is_match = path == bare if pattern is bare else path.startswith(pattern) or path == bare
             if is_match and (methods is None or method in methods):

@@ -37,3 +37,4 @@ class Route:
     forward_token: str | None = None
     allows_service_worker: bool = False
     is_shared: bool = False  # answers to requests with a token may be kept by shared caches
+    is_own: bool = False  # answered by the gateway itself

@@ -164,6 +164,10 @@ class SessionCache:
             entry.uses = 0
         return uses
 
+    def count_used_since(self, since: float) -> int:
+        """How many sessions were used since `since`, wall time."""
+        return sum(entry.last_seen >= since for entry in self._entries.values())
+
     def __len__(self) -> int:
         return len(self._entries)
 

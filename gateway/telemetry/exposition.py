@@ -27,13 +27,18 @@ from gateway.telemetry.metrics import (
     DECISIONS,
     DURATION_BOUNDS,
     ENFORCEMENT_BOUNDS,
+    KEY_PLACES,
+    LOGIN_OUTCOMES,
     METHODS,
     NONE,
     OVERHEAD_BOUNDS,
     REASONS,
+    REFRESH_OUTCOMES,
     REVOCATION_KINDS,
     REVOCATION_SOURCES,
     SIDES,
+    SIGNAL_ACTIONS,
+    SIGNALS,
     STATES,
     STORE_BOUNDS,
     USE_AGES,
@@ -41,6 +46,7 @@ from gateway.telemetry.metrics import (
     Layout,
     RouteLayout,
     histogram_cells,
+    key_number,
 )
 from gateway.telemetry.reading import SupervisorFacts, read_worker, upstreams_up
 from gateway.telemetry.slots import Cells
@@ -143,12 +149,47 @@ class Exposition(Collector):
         )
         _add_table(revocations, totals, layout.revocations, REVOCATION_KINDS, REVOCATION_SOURCES)
         yield revocations
+        yield from self._sessions(totals)
         enforcement = HistogramMetricFamily(
             "gateway_revocation_enforcement_seconds",
             "Time from the append of a revocation until a worker enforced it.",
         )
         _add_histogram(enforcement, (), totals, layout.enforcement, ENFORCEMENT_BOUNDS)
         yield enforcement
+
+    def _sessions(self, totals: Sequence[float]) -> Iterator[Metric]:
+        layout, facts = self._layout, self._facts()
+        refreshes = CounterMetricFamily(
+            "gateway_refreshes", "Refresh tokens shown, by what came of them; parallel requests count each.", labels=("outcome",)
+        )
+        _add_row(refreshes, totals, layout.refreshes, REFRESH_OUTCOMES)
+        mismatches = CounterMetricFamily(
+            "gateway_fingerprint_mismatches",
+            "Sessions seen from another device, network or country, by what was done about it.",
+            labels=("signal", "action"),
+        )
+        _add_table(mismatches, totals, layout.mismatches, SIGNALS, SIGNAL_ACTIONS)
+        logins = CounterMetricFamily("gateway_logins", "Attempts to sign in, by what came of them.", labels=("outcome",))
+        _add_row(logins, totals, layout.logins, LOGIN_OUTCOMES)
+        sessions = GaugeMetricFamily("gateway_sessions", "Sessions of this gateway's own accounts.", value=facts.sessions)
+        yield from (refreshes, mismatches, logins, sessions)
+        yield from self._keys(facts)
+        yield CounterMetricFamily(
+            "gateway_audit_events_lost", "Events that the audit trail will never hold.", value=totals[layout.audit_lost]
+        )
+
+    def _keys(self, facts: SupervisorFacts) -> Iterator[Metric]:
+        """Of the keys in the ring: others are history."""
+        uses = CounterMetricFamily("gateway_tokens_by_key", "Tokens verified with a signing key of ours.", labels=("kid",))
+        age = GaugeMetricFamily("gateway_key_age_seconds", "Age of a signing key of ours.", labels=("kid",))
+        counted: dict[float, float] = {}
+        for cells in self._cells.every_block():
+            for at in range(self._layout.key_uses, self._layout.key_uses + 2 * KEY_PLACES, 2):
+                counted[cells[at]] = counted.get(cells[at], 0.0) + cells[at + 1]
+        for key_id, age_s in facts.key_ages:
+            uses.add_metric((key_id,), counted.get(key_number(key_id), 0.0))
+            age.add_metric((key_id,), age_s)
+        yield from (uses, age)
 
     def _workers(self, blocks: list["memoryview[float]"]) -> Iterator[Metric]:
         lag = GaugeMetricFamily(
@@ -246,6 +287,11 @@ def _add_decisions(family: CounterMetricFamily, name: str, route: RouteLayout, t
             at += 1
             if value or (decision == "deny") == (reason != NONE):
                 family.add_metric((name, decision, reason), value)
+
+
+def _add_row(family: CounterMetricFamily, totals: Sequence[float], at: int, names: Sequence[str]) -> None:
+    for place, name in enumerate(names):
+        family.add_metric((name,), totals[at + place])
 
 
 def _add_table(

@@ -10,6 +10,7 @@ Reading, summing and exposing is `exposition.py`. Nothing here knows prometheus_
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Final, Self
 
 from gateway.config.schema import Config
@@ -22,6 +23,7 @@ DENY: Final = 1
 ALLOW_STALE: Final = 2
 DECISIONS: Final = ("allow", "deny", "allow_stale")
 
+OWN_ROUTE: Final = "gateway"  # the route of the gateway's own endpoints
 NONE: Final = "none"  # the route when no route matched; the reason when nothing was refused
 OTHER: Final = "other"
 
@@ -53,7 +55,13 @@ USE_KINDS: Final = ("token", "session", "version", "key")
 USE_AGES: Final = ("tail", "replay")
 CUT_CAUSES: Final = ("token", "session", "user", "version", "block", "key", "expired", "stale", "drain", OTHER)
 REVOCATION_KINDS: Final = ("token", "session", "user", "version", "block", "key", "lift", OTHER)
-REVOCATION_SOURCES: Final = ("api", OTHER)
+REVOCATION_SOURCES: Final = ("api", "logout", "login", "password", "reuse", "fingerprint", "keys", OTHER)
+REFRESH_OUTCOMES: Final = ("rotated", "repeated", "late", "reused", "expired", "refused", "unavailable")
+SIGNALS: Final = ("device", "network", "country")
+SIGNAL_ACTIONS: Final = ("alert", "deny", "end_session", "observe")
+LOGIN_OUTCOMES: Final = ("success", "failed", "limited", "blocked", "unavailable")
+KEY_PLACES: Final = 16
+"""So many of our own signing keys are told apart in a process's counters; a ring holds a handful."""
 
 _METHOD_PLACES: Final = {name.encode(): place * len(CODES) for place, name in enumerate(METHODS) if name != OTHER}
 _OTHER_METHOD: Final = (len(METHODS) - 1) * len(CODES)
@@ -88,6 +96,7 @@ class Layout:
     """Where every number of a block lives: a pure function of the names in the configuration."""
 
     __slots__ = (
+        "audit_lost",
         "block",
         "clock_offset",
         "connections",
@@ -96,12 +105,16 @@ class Layout:
         "entries",
         "heartbeat",
         "issuers",
+        "key_uses",
         "listening",
         "log_dropped",
         "log_epoch",
         "log_sequence",
+        "logins",
+        "mismatches",
         "position",
         "proven_at",
+        "refreshes",
         "revocations",
         "revoked_use",
         "routes",
@@ -132,6 +145,12 @@ class Layout:
         self.revoked_use = block.counters("revoked use", len(USE_KINDS) * len(USE_AGES))
         self.cuts = block.counters("cuts", len(CUT_CAUSES))
         self.revocations = block.counters("revocations", len(REVOCATION_KINDS) * len(REVOCATION_SOURCES))
+        self.refreshes = block.counters("refreshes", len(REFRESH_OUTCOMES))
+        self.mismatches = block.counters("mismatches", len(SIGNALS) * len(SIGNAL_ACTIONS))
+        self.logins = block.counters("logins", len(LOGIN_OUTCOMES))
+        # Of each signing key: its number (`key_number`; 0: the place is free), and the tokens verified with it.
+        self.key_uses = block.counters("key uses", 2 * KEY_PLACES)
+        self.audit_lost = block.counters("audit lost")
         self.log_dropped = block.counters("log dropped")
         self.enforcement = block.counters("enforcement", histogram_cells(ENFORCEMENT_BOUNDS))
         self.store_command = block.counters("store command", histogram_cells(STORE_BOUNDS))
@@ -142,7 +161,7 @@ class Layout:
     def of(cls, config: Config) -> Self:
         """The layout that this configuration asks for."""
         return cls(
-            (route.name for route in config.routes),
+            (OWN_ROUTE, *(route.name for route in config.routes)),
             config.upstreams,
             (issuer.issuer for issuer in config.issuers),
         )
@@ -255,6 +274,32 @@ class WorkerMetrics:
         place = _place(REVOCATION_KINDS, kind) * len(REVOCATION_SOURCES) + _place(REVOCATION_SOURCES, source)
         self._cells[self._layout.revocations + place] += 1.0
 
+    def refresh(self, outcome: str) -> None:
+        """A refresh token was shown: `outcome` of REFRESH_OUTCOMES."""
+        self._cells[self._layout.refreshes + REFRESH_OUTCOMES.index(outcome)] += 1.0
+
+    def mismatch(self, signal: str, action: str) -> None:
+        """A session was seen from another client: `signal` of SIGNALS, `action` of SIGNAL_ACTIONS."""
+        place = SIGNALS.index(signal) * len(SIGNAL_ACTIONS) + SIGNAL_ACTIONS.index(action)
+        self._cells[self._layout.mismatches + place] += 1.0
+
+    def login(self, outcome: str) -> None:
+        """Somebody tried to sign in: `outcome` of LOGIN_OUTCOMES."""
+        self._cells[self._layout.logins + LOGIN_OUTCOMES.index(outcome)] += 1.0
+
+    def key_used(self, key_id: str, tokens: int) -> None:
+        """So many tokens were verified with a key of ours. When every place is taken the key is not counted."""
+        number = key_number(key_id)
+        for at in range(self._layout.key_uses, self._layout.key_uses + 2 * KEY_PLACES, 2):
+            if self._cells[at] in (0.0, number):
+                self._cells[at] = number
+                self._cells[at + 1] += tokens
+                return
+
+    def audit_lost(self, events: int) -> None:
+        """Events that the audit trail will never hold."""
+        self._cells[self._layout.audit_lost] += events
+
     def enforced(self, seconds: float) -> None:
         """A revocation took this long from its append until this worker enforced it."""
         self._observe(self._layout.enforcement, ENFORCEMENT_BOUNDS, seconds)
@@ -275,6 +320,11 @@ def clear_gauges(layout: Layout, cells: "memoryview[float]") -> None:
     """Set a block's gauges to zero: a new worker starts without connections, and a dead one has none."""
     for at in range(layout.block.gauge_cells):
         cells[at] = 0.0
+
+
+def key_number(key_id: str) -> float:
+    """A key's name as a cell can hold it: 48 bits of a digest, exact in a double, never 0."""
+    return float(int.from_bytes(blake2b(key_id.encode(), digest_size=6).digest(), "big") or 1)
 
 
 def _place(names: tuple[str, ...], name: str) -> int:

@@ -48,6 +48,8 @@ class SupervisorFacts:
     configured: int
     restarts: int
     is_store_up: bool
+    sessions: int = 0
+    key_ages: tuple[tuple[str, float], ...] = ()  # of our signing keys: the kid, and seconds since it was made
 
 
 def log_seen(layout: Layout, cells: "memoryview[float]") -> tuple[int, int]:

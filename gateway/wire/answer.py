@@ -11,6 +11,7 @@ from typing import Final
 import httptools
 
 from gateway.errors import UpstreamBroken
+from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import Role, classify_answer
 from gateway.wire.framing import ChunkedDecoder, CloseDecoder, Decoder, LengthDecoder
 
@@ -70,12 +71,13 @@ class AnswerMemory:
     is neither parsed nor judged nor written anew: 0.3 µs instead of 6. Bounded: a backend whose heads never repeat empties it.
     """
 
-    __slots__ = ("heads", "roles")
+    __slots__ = ("cookies", "heads", "roles")
 
     heads_limit = 512
     longest_head = 2048
 
-    def __init__(self) -> None:
+    def __init__(self, cookies: CookieNames | None) -> None:
+        self.cookies = cookies  # which an application may not set; None: it is our own, and may say what the gateway says
         self.roles = AnswerRoles()
         self.heads: dict[bytes, AnswerHead] = {}
 
@@ -140,7 +142,7 @@ class AnswerReader:
         return head
 
     def _judge(self, head: AnswerHead) -> None:
-        roles, lines = self._memory.roles, head.lines
+        roles, cookies, lines = self._memory.roles, self._memory.cookies, head.lines
         connection: list[bytes] = []
         for name, value in head.fields:
             role = roles[name]
@@ -158,6 +160,11 @@ class AnswerReader:
                 connection.append(value)
             elif role is Role.UPGRADE:
                 head.upgrade = value.strip(b" \t")
+            elif role is Role.COOKIE:
+                if cookies is None or not cookies.is_ours(value.partition(b"=")[0]):
+                    lines.append(name + b": " + value)
+            elif role is Role.IDENTITY and cookies is None:
+                lines.append(name + b": " + value)
         if head.chunked and head.content_length is not None:
             raise UpstreamBroken("the upstream's answer has both Content-Length and Transfer-Encoding")
         if connection:

@@ -206,6 +206,7 @@ _ANSWER_BY_NAME: Final[dict[bytes, Role]] = {
     b"content-length": Role.CONTENT_LENGTH,
     b"transfer-encoding": Role.TRANSFER_ENCODING,
     b"upgrade": Role.UPGRADE,
+    b"set-cookie": Role.COOKIE,
 }
 
 

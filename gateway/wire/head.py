@@ -15,6 +15,7 @@ from typing import Any, Final
 import httptools
 
 from gateway.errors import BadRequest, TooLarge
+from gateway.wire.cookies import ACCESS, REFRESH, CookieNames
 from gateway.wire.fields import NOT_REMOVABLE, Role, RoleMemory
 from gateway.wire.path import split_target
 
@@ -57,10 +58,14 @@ class RequestHead:
     request_id: bytes | None = None
     traceparent: bytes | None = None
     via: bytes | None = None
+    access_cookie: bytes | None = None  # ours, taken out of what travels on
+    refresh_cookie: bytes | None = None
+    csrf_cookie: bytes | None = None
+    has_doubled_cookie = False  # one of ours came twice
     is_service_worker = False  # the browser asks for a script that will see every later request of its scope
     route: Any = None  # what `exchange` found for this method and path
     sent: tuple[object, bytes] | None = None  # for whom, and what `exchange.head_lines` made of it
-    is_for_a_person: bool | None = None  # not looked at yet; see `respond.wants_page`
+    signs: Any = None  # what the fingerprint reads of it, see `enforce/signs.py`
 
     def __init__(self, method: bytes, path: bytes, query: bytes, minor: int, fields: list[tuple[bytes, bytes]]) -> None:
         self.method = method
@@ -89,6 +94,10 @@ class RequestHead:
         """The first value of a field by its lower-case name. Walks all fields: not for the path of every request."""
         return next((value for candidate, value in self.fields if candidate.lower() == name), None)
 
+    def all(self, name: bytes) -> list[bytes]:
+        """All values of a field by its lower-case name."""
+        return [value for candidate, value in self.fields if candidate.lower() == name]
+
 
 class HeadReader:
     """Reads the request heads of one connection, one at a time.
@@ -98,10 +107,11 @@ class HeadReader:
     is not kept: it would stay, three times over, for as long as the connection idles.
     """
 
-    __slots__ = ("_fields", "_last", "_last_block", "_last_raw", "_limit_fields", "_limit_uri", "_parser", "_roles")
+    __slots__ = ("_cookies", "_fields", "_last", "_last_block", "_last_raw", "_limit_fields", "_limit_uri", "_parser", "_roles")
 
-    def __init__(self, roles: RoleMemory, limit_fields: int, limit_uri_bytes: int) -> None:
+    def __init__(self, roles: RoleMemory, limit_fields: int, limit_uri_bytes: int, cookies: CookieNames) -> None:
         self._roles = roles
+        self._cookies = cookies
         self._limit_fields = limit_fields
         self._limit_uri = limit_uri_bytes
         self._fields: list[tuple[bytes, bytes]] = []
@@ -193,7 +203,13 @@ class HeadReader:
                     raise BadRequest("the request has two Authorization fields")
                 head.authorization = value.rstrip(b" \t")
             elif role is _COOKIE_ROLE:
-                lines.append(name + b": " + value)
+                taken = self._cookies.take(value)
+                if taken is None:
+                    lines.append(name + b": " + value)
+                else:
+                    _note_cookies(head, taken.found)
+                    if taken.rest:
+                        lines.append(name + b": " + taken.rest)
             elif role is _CONNECTION_ROLE:
                 connection.append(value)
             elif role > _HOST_ROLE:
@@ -221,6 +237,14 @@ def refuse_hopeless(buffer: bytes) -> None:
     ends = buffer.count(b"\r\n")
     if buffer.count(b"\n") != ends or buffer.count(b"\r") - buffer.endswith(b"\r") != ends or b"\0" in buffer:
         raise BadRequest("a line of the head does not end in CRLF")
+
+
+def _note_cookies(head: RequestHead, found: tuple[tuple[int, bytes], ...]) -> None:
+    for place, value in found:
+        attribute = "access_cookie" if place == ACCESS else "refresh_cookie" if place == REFRESH else "csrf_cookie"
+        if attribute in head.__dict__:
+            head.has_doubled_cookie = True
+        setattr(head, attribute, value or None)
 
 
 def _refuse_method(method: bytes) -> None:

@@ -1,113 +1,132 @@
-"""What the gateway itself says: refusals as RFC 9457 problems for programs, as a page for people.
+"""What the gateway itself says: refusals as RFC 9457 problems for programs, as a page for people, as the way to the login.
 
 Nothing of the request is repeated in an answer, so nothing of an attacker's can be reflected. Every refusal carries
 `X-Gateway-Reason` and `Cache-Control: no-store`.
 """
 
-from functools import lru_cache
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
 from gateway.reasons import REFUSALS, Reason
 from gateway.wire.answer import STATUS_LINES
-from gateway.wire.head import RequestHead
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 PROBLEM_TYPE: Final = "urn:gateway:refusal:"
 RETRY_AFTER_S: Final = 2
 _ID_PLACE: Final = b"\x7f"  # in no text of ours, no request id, and the same in JSON and HTML
 
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; display: grid; min-height: 90vh; place-content: center; margin: 0 1.5rem; }}
-main {{ max-width: 34rem; border-left: .3rem solid #b3541e; padding-left: 1.5rem; }}
-h1 {{ font-size: 1.5rem; margin: 0 0 .5rem; }}
-p {{ margin: .5rem 0; }}
-small {{ opacity: .75; }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>{advice}</p>
-<p><small>{status} · {reason} · {request_id}</small></p>
-</main>
-</body>
-</html>
-"""
 
-_ADVICE: Final = {
-    400: "Your browser sent something that this site cannot read.",
-    401: "Please sign in again, then come back to this page.",
-    403: "If you believe that this is a mistake, tell the people who run this site the number below.",
-    404: "Please check the address.",
-    502: "The application behind this site is not running at the moment. Please try again in a minute.",
-    503: "Nothing is wrong with your sign-in. Please try again in a moment.",
-    504: "The application behind this site is slow at the moment. Please try again in a minute.",
-}
+class Page(NamedTuple):
+    """A page for a person: its body, with the given request id in it, and the header fields that belong to it."""
+
+    body: bytes
+    headers: Mapping[str, str]
 
 
-def wants_page(head: RequestHead) -> bool:
-    """Whether a person looks at the answer: a navigation by fetch metadata, or `text/html` from a client that sends none."""
-    if head.is_for_a_person is None:
-        mode = head.field(b"sec-fetch-mode")
-        head.is_for_a_person = mode == b"navigate" if mode is not None else b"text/html" in (head.field(b"accept") or b"")
-    return head.is_for_a_person
+PageMaker = Callable[[Reason, int, str, str], Page]
+"""Makes the page of a reason, with this status, in this language, with this request id."""
 
 
-def refusal(
-    reason: Reason, *, status: int | None, request_id: bytes, detail: str, page: bool, is_head: bool, close: bool
+class Form(NamedTuple):
+    """Everything an answer depends on but the request id. `status` overrides the reason's own (405, 413, 414).
+
+    `language` is that of a person who looks at it; empty: a program does.
+    """
+
+    reason: Reason
+    status: int | None = None
+    detail: str = ""
+    language: str = ""
+    is_head: bool = False
+    close: bool = False
+
+
+class Refusals:
+    """Answers to refused requests.
+
+    There are few, they are asked for often, and making one costs 6 µs: so they are kept, each with a place for the request id.
+    Bounded, though every part of a form is ours.
+    """
+
+    limit = 1024
+
+    __slots__ = ("_make_page", "_prepared")
+
+    def __init__(self, make_page: PageMaker) -> None:
+        self._make_page = make_page
+        self._prepared: dict[tuple[Form, int], bytes] = {}
+
+    def answer(self, form: Form, request_id: bytes, cookies: bytes = b"") -> bytes:
+        """The whole answer, head and body; `cookies` are lines to set among its fields."""
+        length = len(request_id)
+        prepared = self._prepared.get((form, length))
+        if prepared is None:
+            if len(self._prepared) >= self.limit:
+                self._prepared.clear()
+            prepared = self._prepared[form, length] = self._prepare(form, _ID_PLACE * length)
+        answer = prepared.replace(_ID_PLACE * length, request_id)
+        if cookies:
+            end = answer.index(b"\r\n") + 2
+            answer = answer[:end] + cookies + answer[end:]
+        return answer
+
+    def _prepare(self, form: Form, request_id: bytes) -> bytes:
+        told = REFUSALS[form.reason]
+        code = told.status if form.status is None else form.status
+        page_lines = b""
+        if form.language:
+            page = self._make_page(form.reason, code, form.language, request_id.decode("ascii"))
+            body = page.body
+            page_lines = "".join(f"{name}: {value}\r\n" for name, value in page.headers.items()).encode("ascii")
+        else:
+            body = _problem(form.reason, code, told.title, form.detail, request_id)
+            page_lines = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
+        lines = [
+            STATUS_LINES[code],
+            page_lines,
+            b"Content-Length: %d\r\nX-Gateway-Reason: " % len(body),
+            form.reason.value.encode(),
+            b"\r\nX-Request-Id: ",
+            request_id,
+            b"\r\n",
+        ]
+        if code == 401 or (code == 403 and told.bearer_error):
+            lines.append(challenge(told.bearer_error, told.title))
+        elif code == 405:
+            lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        elif code == 503:
+            lines.append(b"Retry-After: %d\r\n" % RETRY_AFTER_S)
+        if form.close:
+            lines.append(b"Connection: close\r\n")
+        lines.append(b"\r\n")
+        if not form.is_head:
+            lines.append(body)
+        return b"".join(lines)
+
+
+def to_login(
+    login_url: str, path: bytes, query: bytes, reason: Reason, request_id: bytes, *, cookies: bytes, close: bool
 ) -> bytes:
-    """The whole answer to a refused request, head and body. `status` overrides the reason's own (405, 413, 414)."""
-    length = len(request_id)
-    prepared = _prepared(reason, status, length, detail, page, is_head, close)
-    return prepared.replace(_ID_PLACE * length, request_id)
+    """303 to the login page, which leads back to this path. Built from the configured address, never from `Host` [C3]."""
+    back = quote(path + query, safe="")
+    return b"".join(
+        (
+            STATUS_LINES[303],
+            cookies,
+            f"Location: {login_url}?return_to={back}\r\n".encode("ascii"),
+            b"Content-Length: 0\r\nCache-Control: no-store\r\nX-Gateway-Reason: ",
+            reason.value.encode(),
+            b"\r\nX-Request-Id: ",
+            request_id,
+            b"\r\nConnection: close\r\n\r\n" if close else b"\r\n\r\n",
+        )
+    )
 
 
-@lru_cache(maxsize=512)
-def _prepared(reason: Reason, status: int | None, id_length: int, detail: str, page: bool, is_head: bool, close: bool) -> bytes:
-    """The answer with a place for the request id: there are few, they are asked for often, and making one costs 6 µs."""
-    told = REFUSALS[reason]
-    code = told.status if status is None else status
-    request_id = _ID_PLACE * id_length
-    if page:
-        kind, body = b"text/html; charset=utf-8", _page(reason, code, told.title, request_id)
-    else:
-        kind, body = b"application/problem+json", _problem(reason, code, told.title, detail, request_id)
-    lines = [
-        STATUS_LINES[code],
-        b"Content-Type: ",
-        kind,
-        b"\r\nContent-Length: %d\r\nCache-Control: no-store\r\nX-Gateway-Reason: " % len(body),
-        reason.value.encode(),
-        b"\r\nX-Request-Id: ",
-        request_id,
-        b"\r\n",
-    ]
-    if page:
-        lines.append(b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n")
-    if code == 401 or (code == 403 and told.bearer_error):
-        lines.append(_challenge(told.bearer_error, told.title))
-    elif code == 405:
-        lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
-    elif code == 503:
-        lines.append(b"Retry-After: %d\r\n" % RETRY_AFTER_S)
-    if close:
-        lines.append(b"Connection: close\r\n")
-    lines.append(b"\r\n")
-    if not is_head:
-        lines.append(body)
-    return b"".join(lines)
-
-
-def _challenge(error: str | None, title: str) -> bytes:
+def challenge(error: str | None, title: str) -> bytes:
     """RFC 6750 §3: a request that showed no token is told no error."""
     if error is None:
         return b'WWW-Authenticate: Bearer realm="gateway"\r\n'
@@ -125,13 +144,3 @@ def _problem(reason: Reason, status: int, title: str, detail: str, request_id: b
     if detail:
         problem["detail"] = detail
     return orjson.dumps(problem, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _page(reason: Reason, status: int, title: str, request_id: bytes) -> bytes:
-    return _PAGE.format(
-        title=title,
-        advice=_ADVICE.get(status, _ADVICE[400]),
-        status=status,
-        reason=reason.value,
-        request_id=request_id.decode("ascii"),
-    ).encode()

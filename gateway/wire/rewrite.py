@@ -13,6 +13,7 @@ from gateway.wire.answer import AnswerHead
 from gateway.wire.head import RequestHead
 
 VIA = b"gateway"
+NOT_STORED = b"Cache-Control: no-store\r\nVary: Cookie, Authorization\r\n"
 _SHARED = (b"public", b"s-maxage", b"private=")
 
 
@@ -61,12 +62,22 @@ def to_upstream(head: RequestHead, authority: bytes, added: tuple[bytes, ...]) -
 
 
 def to_client(
-    answer: AnswerHead, *, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int, is_private: bool = False
+    answer: AnswerHead,
+    *,
+    has_body: bool,
+    is_chunked: bool,
+    is_persistent: bool,
+    minor: int,
+    is_private: bool = False,
+    cookies: bytes = b"",
 ) -> bytes:
     """The answer's head for the client. `is_chunked` and `is_persistent` are ours to decide, not the backend's.
 
-    `is_private`: it answers a request that carried a token, so no shared cache may keep it [C2].
+    `is_private`: it answers a request that carried a token, so no shared cache may keep it [C2]. `cookies` are lines that set
+    ours: such an answer is nobody else's, whatever the backend says of it.
     """
+    if cookies:
+        return _to_client(answer, has_body, is_chunked, is_persistent, minor, is_private, cookies)
     form = (has_body, is_chunked, is_persistent, minor, is_private)
     head = answer.sent.get(form)
     if head is None:
@@ -74,9 +85,23 @@ def to_client(
     return head
 
 
-def _to_client(answer: AnswerHead, has_body: bool, is_chunked: bool, is_persistent: bool, minor: int, is_private: bool) -> bytes:
+def _to_client(
+    answer: AnswerHead,
+    has_body: bool,
+    is_chunked: bool,
+    is_persistent: bool,
+    minor: int,
+    is_private: bool,
+    cookies: bytes = b"",
+) -> bytes:
     parts = [answer.status_line]
-    lines = not_for_shared_caches(answer.lines) if is_private else answer.lines
+    lines = answer.lines
+    if cookies:
+        lines = [line for line in lines if line[:14].lower() != b"cache-control:"]
+        parts.append(NOT_STORED)
+        parts.append(cookies)
+    elif is_private:
+        lines = not_for_shared_caches(lines)
     if lines:
         parts.append(b"\r\n".join(lines))
         parts.append(b"\r\n")
@@ -103,7 +128,7 @@ def not_for_shared_caches(lines: list[bytes]) -> list[bytes]:
     return [*kept, b"Cache-Control: " + b", ".join(told)]
 
 
-def switching_protocols(answer: AnswerHead) -> bytes:
-    """The 101 for the client."""
-    lines = b"".join(line + b"\r\n" for line in answer.lines)
+def switching_protocols(answer: AnswerHead, cookies: bytes = b"") -> bytes:
+    """The 101 for the client. A browser takes cookies from a handshake like from any answer."""
+    lines = cookies + b"".join(line + b"\r\n" for line in answer.lines)
     return b"%bConnection: Upgrade\r\nUpgrade: %b\r\n%b\r\n" % (answer.status_line, answer.upgrade or b"", lines)

@@ -1,0 +1,63 @@
+"""The step between a token and the record behind it: the session of a token of ours [S1], the first use of somebody else's [S3].
+
+    the entry this worker holds is good      go on with it
+    none, or the log said that it changed    NeedsSession: fetch it, then decide again
+    the store said that there is none        unknown-session (ours only; a first use that is missing is made anew)
+
+What an own token says of groups and names is what was true when it was signed; the record says what is true now, and the
+record counts. The generations are met here: a token of a generation that was never seen is told to the store at once, so that
+its predecessor cannot be shown for a lost answer any more [R2].
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gateway.enforce.identity import identity_lines
+from gateway.enforce.revoked import fact_keys
+from gateway.enforce.verdict import Allow, Deny, NeedsSession
+from gateway.enforce.verified import Verified
+from gateway.reasons import Reason
+from gateway.sessions.cache import ABSENT, Entry
+from gateway.sessions.model import Record
+
+if TYPE_CHECKING:
+    from gateway.enforce.known import Known
+
+
+def with_entry(token: Verified, known: "Known", boot: float) -> Verified | NeedsSession | Deny:
+    """The token with its record; it may be another object when the record says more than the token."""
+    entry = known.sessions.find(token.record_name, boot)
+    if entry is ABSENT:
+        return Deny(Reason.UNKNOWN_SESSION, "", token)
+    if not isinstance(entry, Entry) or not is_current(token, entry):
+        return NeedsSession(token)
+    record = entry.record
+    if token.own is not None and isinstance(record, Record) and (token.groups, token.user) != (record.groups, record.user):
+        token = remember(token.shown_as, replace(token, groups=record.groups, user=record.user), known)
+    token.entry = entry
+    return token
+
+
+def is_current(token: Verified, entry: Entry) -> bool:
+    """Whether the entry may be believed about this token: the log said nothing since, and the store knows of this generation."""
+    if entry.is_dirty:
+        return False
+    record = entry.record
+    return token.own is None or not isinstance(record, Record) or record.used >= token.own.generation
+
+
+def remember(shown_as: bytes, token: Verified, known: "Known") -> Verified:
+    """Keep a token under the bytes that were shown, with all that every request with it needs."""
+    if token.own is not None:
+        known.verified_by_key[token.key_id] = known.verified_by_key.get(token.key_id, 0) + 1
+    known.tokens.put(shown_as, prepare(shown_as, token, known))
+    return token
+
+
+def prepare(shown_as: bytes, token: Verified, known: "Known") -> Verified:
+    """Compute once what every request with this token needs."""
+    token.shown_as = shown_as
+    token.fact_keys = fact_keys(token)
+    token.identity = identity_lines(token, known.preset)
+    token.allow = Allow(token)
+    return token

@@ -1,0 +1,88 @@
+"""Signing out: of this session, of one of the others, of all of them.
+
+It works with any one of the session's tokens, also with an expired one: whoever wants to leave is not asked to sign in first
+[R5]. When the store does not answer nobody is told that he is signed out, though here he is."""
+
+from aiohttp import web
+
+from gateway.audit.event import Action
+from gateway.enforce.verified import Verified
+from gateway.portal.answers import nothing, redirect
+from gateway.portal.asking import Asking
+from gateway.portal.desk import Desk, refusal_of
+from gateway.reasons import Reason
+from gateway.revocation.entry import Kind, fact_key
+from gateway.sessions.model import subject_of
+
+_ROUNDS = 3
+
+
+async def logout(desk: Desk, asking: Asking) -> web.Response:
+    """204, and the cookies are gone: this session only."""
+    tokens = _shown(desk, asking)
+    by_cookie = [token for token in tokens if token.shown_as in (asking.access_cookie, asking.refresh_cookie)]
+    for sid in {token.session for token in by_cookie}:
+        desk.refuse_forgery(asking, sid or "")
+    if not tokens:
+        desk.refuse_other_sites(asking)
+        if asking.access_cookie is None and asking.refresh_cookie is None:
+            raise refusal_of(Reason.NO_TOKEN)
+    sids = {token.session for token in tokens if token.session is not None}
+    await _end(desk, asking, [sid for sid in sids if not _is_ended(desk, sid)])
+    for token in tokens:
+        desk.record(Action.LOGOUT, asking, user=token.user if "@" in token.user else "", session=token.session or "")
+        break
+    return _left(desk, asking, "signed-out")
+
+
+async def logout_all(desk: Desk, asking: Asking) -> web.Response:
+    """204: every session of the user, also one that is opened at this moment."""
+    current = await desk.current(asking)
+    for _ in range(_ROUNDS):
+        sids = [sid for sid in await desk.keeper.store.sids(current.sub) if not _is_ended(desk, sid)]
+        if not sids:
+            break
+        await _end(desk, asking, sids)
+    desk.record(Action.LOGOUT, asking, user=current.user, session=current.sid, text="all sessions")
+    return _left(desk, asking, "signed-out-everywhere")
+
+
+async def end_one(desk: Desk, asking: Asking) -> web.Response:
+    """204: one session of the same user, by its id. Another user's is not there."""
+    current = await desk.current(asking)
+    sid = asking.request.match_info["sid"]
+    if subject_of(sid) != current.sub or await desk.keeper.store.fetch(sid) is None:
+        if asking.is_for_a_person:
+            return redirect(desk.url("/auth/devices?said=session-unknown"))
+        raise refusal_of(Reason.NO_ROUTE)
+    await _end(desk, asking, [sid])
+    desk.record(Action.SESSION_ENDED, asking, user=current.user, session=sid)
+    if sid == current.sid:
+        return _left(desk, asking, "signed-out")
+    return redirect(desk.url("/auth/devices?said=session-ended")) if asking.is_for_a_person else nothing()
+
+
+def _shown(desk: Desk, asking: Asking) -> list[Verified]:
+    """The genuine tokens of ours that were shown. A bearer token is the only one that counts when there is one."""
+    raw = desk.bearer(asking)
+    if raw is not None:
+        found = [desk.genuine(raw)]
+    else:
+        found = [desk.genuine(asking.access_cookie), desk.genuine(asking.refresh_cookie, is_refresh=True)]
+    return [token for token in found if isinstance(token, Verified)]
+
+
+def _is_ended(desk: Desk, sid: str) -> bool:
+    return bool(desk.known.replica.find(fact_key(Kind.SESSION, desk.config.own_issuer, sid)))
+
+
+async def _end(desk: Desk, asking: Asking, sids: list[str]) -> None:
+    device = desk.signs(asking).device
+    await desk.keeper.ending.end(sids, reason="signed out", source="logout", device="" if device is None else device.text)
+
+
+def _left(desk: Desk, asking: Asking, said: str) -> web.Response:
+    cookies = desk.writer.clear()
+    if asking.is_for_a_person:
+        return redirect(desk.url(f"/auth/login?said={said}"), cookies)
+    return nothing(cookies)
