@@ -224,7 +224,7 @@ def test_a_client_is_classified_though_nobody_loaded() -> None:
 
 
 async def test_loading_in_a_thread_lets_the_event_loop_run_in_between() -> None:
-    """As one set the patterns hold the GIL for 30 ms and more. Asked here is that the loop ran in between the sets, not how fast."""
+    """As one set the patterns hold the GIL for 30 ms and more; asked is that the loop ran between the sets, not how fast."""
     devices = Devices()
     turns = 0
     loading = asyncio.create_task(asyncio.to_thread(devices.load))
