@@ -18,17 +18,29 @@ from issuing import Provider, key_set, rsa_signer
 
 from gateway.clock import Clock
 from gateway.config.load import load
+from gateway.config.schema import Config
 from gateway.enforce.known import Known
 from gateway.enforce.verified import Verified
 from gateway.errors import StoreUnavailable
+from gateway.portal.language import Language, language_of
+from gateway.portal.pages import Pages
+from gateway.proxy.denials import Denials
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool
 from gateway.proxy.report import Report
+from gateway.revocation.journal import Journal
+from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import Event
 from gateway.revocation.view import View
 from gateway.routes.compile import compile_routes
-from gateway.store.client import Store
+from gateway.sessions.ending import Ending
+from gateway.sessions.first_use import FirstUses
+from gateway.sessions.keeper import SessionKeeper
+from gateway.sessions.minting import Mint
+from gateway.sessions.rotation import Rules
+from gateway.sessions.store import SessionStore
+from gateway.store.client import Store, connect
 from gateway.store.once import claim_once
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.lines import LineWriter
@@ -36,6 +48,7 @@ from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import Layout, WorkerMetrics
 from gateway.telemetry.slots import Cells
 from gateway.tokens.jwk import parse_key_set
+from gateway.wire.respond import Page, PageMaker
 
 SIGNER = rsa_signer()
 ADMIN_TOKEN = "an-admin-token-for-tests-of-32-bytes-or-more"
@@ -58,6 +71,7 @@ def configuration(folder: Path, upstream: str, **changes: Any) -> Path:
     """A configuration file with one issuer and one upstream; `changes` replace top-level keys."""
     (folder / "keys.json").write_bytes(key_set(SIGNER))
     settings: dict[str, Any] = {
+        "fingerprint": {"foreign": "ignore"},
         "listen": "127.0.0.1:0",
         "admin": {"listen": "127.0.0.1:0", "token": ADMIN_TOKEN},
         "issuers": [{"issuer": "https://idp.example", "audience": "shop", "jwks": "keys.json", "algorithms": ["RS256"]}],
@@ -188,6 +202,22 @@ def live_view() -> View:
     return view
 
 
+def session_keeper(config: Config, known: Known, store: Store, clock: Clock) -> SessionKeeper:
+    """What fetches and rotates sessions, on a store that may be nowhere: then nothing is known of any."""
+    mint = Mint(config.own_issuer, config.tokens.audience, known.csrf.value_of)
+    sessions = SessionStore(store, Rules.of(config))
+    log = RevocationLog(store, clock, config.store.max_staleness)
+    journal = Journal(config.store.directory, 0, log)
+    ending = Ending(log, journal, known.replica, sessions, clock, config.own_issuer, config.tokens.session_ttl)
+    return SessionKeeper(sessions, FirstUses(store), known.sessions, mint, ending, clock, lambda outcome, refreshed: None)
+
+
+def pages_of(config: Config) -> PageMaker:
+    """The pages of refusals, as a worker makes them."""
+    pages = Pages("shop.example", has_login=config.has_accounts)
+    return lambda reason, status, language, request_id: Page(*pages.refusal(Language(language), reason, request_id, status))
+
+
 @asynccontextmanager
 async def data_plane(
     path: Path, *, view: View | None = None, log_fd: int | None = None, store: Store | None = None
@@ -200,9 +230,12 @@ async def data_plane(
     metrics = WorkerMetrics(layout, cells.block(0))
     sink = os.open(os.devnull, os.O_WRONLY) if log_fd is None else log_fd
     lines = LineWriter(sink, metrics.log_dropped)
-    known = Known.of(config, live_view() if view is None else view)
-    for issuer in known.issuers.values():
+    clock = Clock()
+    known = Known.of(config, live_view() if view is None else view, [b"csrf"])
+    for configured in config.issuers:
+        issuer = known.issuers[configured.issuer]
         issuer.adopt(parse_key_set((path.parent / "keys.json").read_bytes(), sorted(issuer.algorithms)))
+    nowhere = connect("unix:///nowhere")
 
     async def claim(token: Verified, route: str) -> bool:
         if store is None:
@@ -212,12 +245,21 @@ async def data_plane(
     plane = Plane(
         loop=loop,
         config=config,
-        clock=Clock(),
+        clock=clock,
         routes=compile_routes(config.routes),
         known=known,
-        report=Report(metrics, AccessLog(lines), SecurityLog(loop.time), [route.name for route in config.routes]),
+        report=Report(
+            metrics,
+            AccessLog(lines),
+            Denials(metrics, SecurityLog(loop.time), known.fingerprint),
+            known,
+            [route.name for route in config.routes],
+        ),
         claim_once=claim,
-        refused=lambda verdict: None,
+        refused=lambda verdict, record: None,
+        sessions=session_keeper(config, known, store or nowhere, clock),
+        make_page=pages_of(config),
+        language_of=lambda accepted: language_of(accepted).value,
     )
     plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
     listener = Listener(plane, server_tls(config.tls) if config.tls else None)
@@ -232,6 +274,7 @@ async def data_plane(
         await listener.drain()
         for pool in plane.pools.values():
             await pool.close()
+        await nowhere.aclose()
         lines.close()
         if log_fd is None:
             os.close(sink)

@@ -123,14 +123,15 @@ def _plane(configuration: Path, key_set: Path) -> tuple[Plane, View]:
     view.meet(Event.DECLARED)
     view.meet(Event.GRANTED)
     view.proven_at = math.inf
-    known = Known.of(config, view)
+    known = Known.of(config, view, [b"csrf"])
     known.issuers[ISSUER].adopt(parse_key_set(key_set.read_bytes(), config.issuers[0].algorithms))
     descriptor = os.open(configuration.with_name("access.log"), os.O_WRONLY | os.O_CREAT)
     loop = asyncio.get_running_loop()
     lines = LineWriter(descriptor, metrics.log_dropped)
     configure(config.log.level, config.log.format, "bench", lines)
     access = AccessLog(lines)
-    report = Report(metrics, access, SecurityLog(loop.time), [route.name for route in config.routes])
+    denials = Denials(metrics, SecurityLog(loop.time), known.fingerprint)
+    report = Report(metrics, access, denials, known, [route.name for route in config.routes])
     plane = Plane(
         loop=loop,
         config=config,

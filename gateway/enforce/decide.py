@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.enforce.known import Known
 
 # A global is five times as fast as an attribute of an Enum on Python 3.11, and these are asked for every request.
-_PUBLIC, _OPTIONAL, _LIVE = Access.PUBLIC, Access.OPTIONAL, State.LIVE
+_PUBLIC, _OPTIONAL, _LIVE, _ALLOW = Access.PUBLIC, Access.OPTIONAL, State.LIVE, OnOutage.ALLOW
 
 ANYONE = Allow()
 NO_TOKEN = Deny(Reason.NO_TOKEN)
@@ -150,13 +150,20 @@ def judge(
     if token.issued_at < view.complete_since:
         return Deny(Reason.UNKNOWN_SESSION, "revocations of the time before this token may have been lost", token)
 
+    age = boot - view.proven_at
+    is_fresh = view.state is _LIVE and age <= known.max_staleness_s
     if token.record_name and head is not None:
         entry = token.entry
-        if (entry is None or entry.is_dirty) and not done.is_without_record:
-            found = with_entry(token, known, boot)
-            if not isinstance(found, Verified):
-                return found
-            token, entry = found, found.entry
+        if entry is None or entry.is_dirty:
+            if is_fresh and not done.is_without_record:
+                found = with_entry(token, known, boot)
+                if not isinstance(found, Verified):
+                    return found
+                token, entry = found, found.entry
+            elif token.own is not None and route.on_outage is not _ALLOW:
+                return Deny(Reason.STORE_UNAVAILABLE, "", token)
+            else:
+                is_fresh = is_fresh and token.own is None
         if entry is not None and entry.agreed != (address, shown_by(head).browser):
             refused = known.fingerprint.judge(token, entry, shown_by(head), address, now)
             if refused is not None:
@@ -166,8 +173,6 @@ def judge(
 
     if route.groups and route.groups.isdisjoint(token.groups):
         return Deny(Reason.FORBIDDEN, "", token)
-    age = boot - view.proven_at
-    is_fresh = view.state is _LIVE and age <= known.max_staleness_s and not (done.is_without_record and token.own is not None)
     if not is_fresh and not may_be_stale(route, known, age):
         return Deny(Reason.STORE_UNAVAILABLE, "", token)
     if route.is_once and not done.is_claimed:

@@ -33,11 +33,15 @@ class Notice(NamedTuple):
 class Fingerprints:
     """The rules, the reader of signs and the breaker of one worker."""
 
-    __slots__ = ("_calm", "_rules", "noticed", "reader")
+    __slots__ = ("_calm", "_rules", "judges_foreign", "noticed", "reader")
 
     def __init__(self, rules: Fingerprint, reader: SignReader, calm: Calm) -> None:
         self._rules = rules
         self._calm = calm
+        #: Whether a first use of other issuers' sessions is worth a record.
+        self.judges_foreign = rules.foreign != "ignore" and any(
+            action != "ignore" for action in (rules.device.changed, rules.network.changed, rules.country.changed)
+        )
         self.reader = reader
         self.noticed: list[Notice] = []
 
@@ -60,7 +64,7 @@ class Fingerprints:
                 is_navigation=shown.is_navigation,
                 is_refresh=is_refresh,
                 is_recognised=signs.is_recognised,
-                subdued=self._calm.note(token.record_name, mismatches, now),
+                subdued=self._calm.note(token.record_name, mismatches, now) if token.own is not None else (),
             )
         if reaction is None or reaction.is_settled:
             entry.agreed = (address, shown.browser)

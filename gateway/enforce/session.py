@@ -56,6 +56,8 @@ def remember(shown_as: bytes, token: Verified, known: "Known") -> Verified:
 
 def prepare(shown_as: bytes, token: Verified, known: "Known") -> Verified:
     """Compute once what every request with this token needs."""
+    if token.own is None and not known.fingerprint.judges_foreign:
+        token.record_name = ""
     token.shown_as = shown_as
     token.fact_keys = fact_keys(token)
     token.identity = identity_lines(token, known.preset)

@@ -27,6 +27,7 @@ from gateway.sessions.store import SessionStore
 from gateway.sessions.stored import SessionCorrupt
 
 FLUSH_EVERY_S: Final = 5.0
+FIRST_USE_WITHIN_S: Final = 0.25
 MOST_UNDER_WAY: Final = 1024
 _ATTEMPTS: Final = 5
 
@@ -87,8 +88,15 @@ class SessionKeeper:
         await self._once((sid, generation), lambda: self._fetch(sid, generation))
 
     async def fetch_first_use(self, seen: Seen) -> None:
-        """How another issuer's session looked at its first use, which this may be [S3]. Raises StoreError."""
-        await self._once(seen.name, lambda: self._fetch_first_use(seen))
+        """How another issuer's session looked at its first use, which this may be [S3]. Raises StoreError.
+
+        Its request can go on without, so it waits for a moment only.
+        """
+        try:
+            async with asyncio.timeout(FIRST_USE_WITHIN_S):
+                await self._once(seen.name, lambda: self._fetch_first_use(seen))
+        except TimeoutError as error:
+            raise StoreUnavailable("no answer in time") from error
 
     def look_again(self, sid: str) -> None:
         """Fetch the record in the background: it may have changed at another worker. What is under way is enough."""

@@ -94,10 +94,6 @@ class RequestHead:
         """The first value of a field by its lower-case name. Walks all fields: not for the path of every request."""
         return next((value for candidate, value in self.fields if candidate.lower() == name), None)
 
-    def all(self, name: bytes) -> list[bytes]:
-        """All values of a field by its lower-case name."""
-        return [value for candidate, value in self.fields if candidate.lower() == name]
-
 
 class HeadReader:
     """Reads the request heads of one connection, one at a time.

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ClientError
+from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import RoleMemory
 from gateway.wire.framing import ChunkedDecoder, LengthDecoder
 from gateway.wire.head import HeadReader, refuse_hopeless
@@ -42,7 +43,7 @@ def ours(raw: bytes) -> Reading:
         if end < 0 or end + 4 > HEAD_LIMIT:
             refuse_hopeless(raw[:HEAD_LIMIT])
             return Reading("refused" if len(raw) > HEAD_LIMIT else "unfinished")
-        head = HeadReader(RoleMemory(), 100, 8192).read(raw[: end + 4])
+        head = HeadReader(RoleMemory(), 100, 8192, CookieNames.of(is_secure=True)).read(raw[: end + 4])
         decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
         pieces, rest = decoder.feed(raw[end + 4 :])
     except ClientError:

@@ -10,9 +10,16 @@ from typing import Any
 
 from issuing import NOW, Provider, Signer, key_set, rsa_signer
 
-from gateway.enforce.decide import decide
+from gateway.config.schema import Fingerprint
+from gateway.enforce.calm import Calm
+from gateway.enforce.csrf import Csrf
+from gateway.enforce.decide import Done, decide
+from gateway.enforce.device import Devices
 from gateway.enforce.issuer import Issuer
 from gateway.enforce.known import Known
+from gateway.enforce.network import Networks
+from gateway.enforce.notice import Fingerprints
+from gateway.enforce.signs import SignReader
 from gateway.enforce.verdict import Allow, Deny, Verdict
 from gateway.enforce.verified import Verified
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
@@ -20,9 +27,11 @@ from gateway.revocation.state import Event
 from gateway.revocation.view import View
 from gateway.routes.route import Access, Route
 from gateway.tokens.jwk import parse_key_set
+from gateway.wire.head import RequestHead
 
 IDP = "https://idp.example"
 OTHER_IDP = "https://other.example"
+OURS = "https://gateway.example"
 BOOT = 5_000.0
 MAX_STALENESS_S = 2.0
 STALE_LIMIT_S = 300.0
@@ -72,7 +81,17 @@ class World:
 
     def __post_init__(self) -> None:
         self.provider = Provider(IDP)
-        self.known = Known(self.view, self.issuers, max_staleness_s=MAX_STALENESS_S, stale_limit_s=STALE_LIMIT_S)
+        rules = Fingerprint(foreign="ignore")
+        self.known = Known(
+            self.view,
+            self.issuers,
+            max_staleness_s=MAX_STALENESS_S,
+            stale_limit_s=STALE_LIMIT_S,
+            csrf=Csrf.of(OURS, [], [b"a key"], is_enabled=True),
+            fingerprint=Fingerprints(rules, SignReader(Devices(), Networks()), Calm(rules, lambda since: 0)),
+            own_issuer=OURS,
+            own_audience="gateway",
+        )
 
     def token(self, **claims: Any) -> str:
         """A good token of the first issuer; `header` and claims replace those of a good one."""
@@ -82,8 +101,10 @@ class World:
         self, token: str | None = None, *, on: Route = REQUIRED, authorization: str | None = None, is_claimed: bool = False
     ) -> Verdict:
         shown = f"Bearer {token}" if token is not None else authorization
-        raw = None if shown is None else shown.encode()
-        return decide(raw, on, self.known, self.now, self.boot, is_claimed=is_claimed)
+        head = RequestHead(b"GET", b"/", b"", 1, [])
+        head.authorization = None if shown is None else shown.encode()
+        done = Done(is_claimed=is_claimed, is_without_record=True)
+        return decide(head, "192.0.2.1", on, self.known, self.now, self.boot, done)
 
     def ask(self, token: str | None = None, **situation: Any) -> str:
         return verdict_name(self.verdict(token, **situation))

@@ -203,7 +203,7 @@ async def test_a_forged_token_is_told_to_the_operator_and_a_missing_one_is_not(
 
 async def test_a_refusal_is_handed_to_whoever_fetches_keys_or_renews_denials(observed: Observed) -> None:
     told = []
-    observed.gateway.plane.refused = told.append
+    observed.gateway.plane.refused = lambda verdict, record: told.append(verdict)
     await observed.gateway.ask(request(token=token(header={"kid": "stranger"})))
     await observed.gateway.ask(request(token=token()))
     assert [(verdict.reason.value, verdict.issuer) for verdict in told] == [("unknown-key", IDP)]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import UpstreamBroken
 from gateway.wire.answer import FIELDS_LIMIT, AnswerHead, AnswerMemory, AnswerReader, AnswerRoles
+from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import Role
 from gateway.wire.framing import ChunkedDecoder, CloseDecoder, LengthDecoder
 
@@ -15,7 +16,7 @@ def raw(*lines: str, line: str = "HTTP/1.1 200 OK") -> bytes:
 
 
 def read(*lines: str, line: str = "HTTP/1.1 200 OK") -> AnswerHead:
-    return AnswerReader(AnswerMemory()).read(raw(*lines, line=line))
+    return AnswerReader(AnswerMemory(CookieNames.of(is_secure=True))).read(raw(*lines, line=line))
 
 
 @pytest.mark.parametrize(
@@ -191,13 +192,13 @@ def meaning(by: AnswerReader, head: bytes) -> object:
 
 @given(st.lists(st.sampled_from(HEADS), min_size=2, max_size=10))
 def test_each_answer_is_read_as_if_it_were_the_first(heads: list[bytes]) -> None:
-    one = AnswerReader(AnswerMemory())
+    one = AnswerReader(AnswerMemory(CookieNames.of(is_secure=True)))
     for head in heads:
-        assert meaning(one, head) == meaning(AnswerReader(AnswerMemory()), head)
+        assert meaning(one, head) == meaning(AnswerReader(AnswerMemory(CookieNames.of(is_secure=True))), head)
 
 
 def test_what_is_remembered_of_answers_is_bounded() -> None:
-    memory = AnswerMemory()
+    memory = AnswerMemory(CookieNames.of(is_secure=True))
     reader = AnswerReader(memory)
     for number in range(3 * memory.heads_limit):
         assert reader.read(raw(f"X-{number}: y")).lines == [b"X-%d: y" % number]

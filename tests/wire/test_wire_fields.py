@@ -144,7 +144,7 @@ def test_X15_identity_in_an_answer_does_not_leave_the_gateway(alias: bytes) -> N
 @pytest.mark.parametrize(
     ("name", "role"),
     [
-        ("Set-Cookie", Role.FORWARD),
+        ("Set-Cookie", Role.COOKIE),
         ("Server", Role.FORWARD),
         ("Location", Role.FORWARD),
         ("X-Gateway-Reason", Role.IDENTITY),

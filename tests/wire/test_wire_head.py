@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, ClientError, TooLarge
+from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import RoleMemory
 from gateway.wire.head import LONGEST_KEPT_BLOCK, HeadReader, RequestHead, refuse_hopeless
 
@@ -15,7 +16,7 @@ WEBSOCKET = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dG
 
 
 def reader(fields: int = 100, uri: int = 8192) -> HeadReader:
-    return HeadReader(RoleMemory(), fields, uri)
+    return HeadReader(RoleMemory(), fields, uri, CookieNames.of(is_secure=True))
 
 
 def head(line: str, *lines: str) -> bytes:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from gateway.wire.answer import AnswerHead, AnswerMemory, AnswerReader
+from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import RoleMemory
 from gateway.wire.head import HeadReader, RequestHead
 from gateway.wire.rewrite import forwarded_lines, new_request_id, switching_protocols, to_client, to_upstream, trace_lines
@@ -12,11 +13,13 @@ from gateway.wire.rewrite import forwarded_lines, new_request_id, switching_prot
 
 def request(*lines: str, line: str = "GET /a?b HTTP/1.1", host: str | None = "shop.example") -> RequestHead:
     raw = "\r\n".join([line, *([f"Host: {host}"] if host else []), *lines, "", ""]).encode("latin-1")
-    return HeadReader(RoleMemory(), 100, 8192).read(raw)
+    return HeadReader(RoleMemory(), 100, 8192, CookieNames.of(is_secure=True)).read(raw)
 
 
 def answer(*lines: str, status: str = "200 Whatever") -> AnswerHead:
-    return AnswerReader(AnswerMemory()).read("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode("latin-1"))
+    return AnswerReader(AnswerMemory(CookieNames.of(is_secure=True))).read(
+        "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode("latin-1")
+    )
 
 
 def test_a_request_goes_on_with_its_own_address_host_and_fields_and_what_was_added() -> None:
@@ -31,7 +34,7 @@ def test_what_is_matched_is_what_is_forwarded(target: str) -> None:
     head = request(line=f"GET {target} HTTP/1.1")
     sent = to_upstream(head, b"x", ())
     assert sent.split(b" ")[1] == head.path + head.query
-    again = HeadReader(RoleMemory(), 100, 8192).read(sent + b"\r\n")
+    again = HeadReader(RoleMemory(), 100, 8192, CookieNames.of(is_secure=True)).read(sent + b"\r\n")
     assert (again.path, again.query) == (head.path, head.query)
 
 
