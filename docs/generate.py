@@ -47,25 +47,31 @@ Refused, because it could be read in two ways or cannot work:
 
 - a route that can never match, since earlier ones take all its requests; a route below `/auth/` or at
   `/.well-known/jwks.json`, which are the gateway's own
-- a route that names an unknown upstream or issuer; two routes, issuers or upstreams of one name; the route name `none`
+- a route that names an unknown upstream or issuer (the gateway's own, `tokens.issuer`, is a known one); two routes, issuers or
+  upstreams of one name; the route names `none` and `gateway`
 - `token_use: once` with another `on_outage` than `deny`; `groups` or `token_use: once` on a public route
 - more than one source of users (issuers, and the built-in accounts when their block is written) without a written
   `user_prefix`
+- `identity.assertion` with a name that does not begin with `X-Gateway-`, since clients could send any other; or together with
+  `tokens.algorithm: HS256`, which no backend could verify
+- an `accounts.database` in memory or of another kind than SQLite and PostgreSQL; what needs an extra that is not installed
+  (`postgres`, `geoip`)
 - no admin token, one under 32 bytes, the same one twice; the admin listener on the public port
 - an issuer that mixes HS… with public-key algorithms, or whose HS… secret would come from a URL
-- `store.url` with Sentinel or Cluster (not supported yet); files of `tls` that are not there
+- `store.url` with Sentinel or Cluster (not supported yet); files of `tls` and the folder of `pages` that are not there
 
 Warned about, because it is probably not what was meant, or opens something:
 
-- an upstream or issuer that no route uses; no routes; routes that ask for a token while there are no issuers
+- an upstream or issuer that no route uses; no routes; routes that nobody can pass
+- an issuer without a written `user_prefix`: the built-in accounts are off then
 - an admin listener that other machines can reach; `trusted_proxies` that believes everybody; an easily guessed secret; a TLS
   key that everybody can read
-- `on_outage: allow`; `cache: shared`; `groups` where several issuers grant them, where none does, or where a token is
-  optional
-- user prefixes of which one begins with another; a key set without TLS, or whose file is not there yet;
+- `on_outage: allow`; `cache: shared`; `groups` where several issuers (or one and the accounts) grant them, where none does, or
+  where a token is optional
+- user prefixes of which one begins with another; a key set without TLS, or whose file is not there yet; a database of
+  countries that is not there;
   `upstreams.*.tls.verify: false`
 - `cookies.secure: false`; `csrf.enabled: false`; `accounts.registration: open`
-- blocks whose feature is accepted but not built yet
 """
 
 

@@ -9,29 +9,21 @@ An error stops the start. The letters in comments are those of the rules the pro
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from typing import Final
 
+from gateway.config import check_identity
 from gateway.config.address import Address
+from gateway.config.findings import Refused, Warned, has_accounts, known, needs_file, own_issuer
 from gateway.config.problems import Location, Problem, did_you_mean
-from gateway.config.schema import Admin, Identity, IssuerConfig, RouteConfig, Store, Tls, Tokens
+from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens
 from gateway.config.validation import Draft
 
-NOT_BUILT_YET: Final = ("tokens", "sessions", "fingerprint", "cookies", "csrf", "accounts", "audit", "purge")
-Member = TypeVar("Member")
-
-_RESERVED_ROUTE: Final = "none"  # the label of requests that match no route
+_RESERVED_ROUTES: Final = {
+    "none": "is how metrics call requests without a route",
+    "gateway": "is how metrics call the gateway's own endpoints",
+}
 _OWN_PATHS: Final = ("/auth/", "/.well-known/jwks.json")  # answered by the gateway itself, never by an application
 _FEWEST_CHARACTERS: Final = 8  # distinct ones, in a secret
-
-
-class Refused(Problem):
-    """Stops the start."""
-
-
-class Warned(Problem):
-    """Is told at the start."""
 
 
 def judge(draft: Draft) -> tuple[list[Problem], list[Problem]]:
@@ -83,18 +75,13 @@ def _secrets(draft: Draft) -> Iterator[Problem]:
 def _files(draft: Draft) -> Iterator[Problem]:
     tls: Tls | None = draft.blocks.get("tls")
     if tls is not None:
-        yield from _needs_file(("tls", "certificate"), tls.certificate)
-        yield from _needs_file(("tls", "key"), tls.key)
+        yield from needs_file(("tls", "certificate"), tls.certificate)
+        yield from needs_file(("tls", "key"), tls.key)
         if tls.key.is_file() and tls.key.stat().st_mode & 0o004:
             yield Warned(("tls", "key"), "can be read by every user of this machine", "chmod 600")
     for name, upstream in draft.upstreams.items():
         if upstream is not None and upstream.tls.ca is not None:
-            yield from _needs_file(("upstreams", name, "tls", "ca"), upstream.tls.ca)
-
-
-def _needs_file(location: Location, path: Path) -> Iterator[Problem]:
-    if not path.is_file():
-        yield Refused(location, f"there is no file {path}")
+            yield from needs_file(("upstreams", name, "tls", "ca"), upstream.tls.ca)
 
 
 def _store(draft: Draft) -> Iterator[Problem]:
@@ -105,71 +92,8 @@ def _store(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def _own_tokens(draft: Draft) -> Iterator[Problem]:
-    tokens: Tokens | None = draft.blocks.get("tokens")
-    if tokens is not None and not tokens.access_ttl <= tokens.refresh_ttl <= tokens.session_ttl:
-        yield Refused(("tokens",), "access_ttl, refresh_ttl and session_ttl must not become shorter in this order")
-
-
-def _issuers(draft: Draft) -> Iterator[Problem]:
-    tokens: Tokens | None = draft.blocks.get("tokens")
-    own = (tokens.issuer if tokens else None) or draft.blocks.get("public_url")
-    seen: dict[str, int] = {own: -1} if own else {}
-    for index, issuer in _known(draft.issuers):
-        if issuer.issuer in seen:
-            which = "this gateway's own (tokens.issuer)" if seen[issuer.issuer] < 0 else f"that of issuers.{seen[issuer.issuer]}"
-            yield Refused(("issuers", index, "issuer"), f"is the same as {which}")
-        seen.setdefault(issuer.issuer, index)
-        yield from _key_set(issuer, ("issuers", index))
-        if issuer.session_lifetime < issuer.max_lifetime:
-            yield Refused(
-                ("issuers", index, "session_lifetime"),
-                "must not be shorter than max_lifetime",
-                "a denied session would come back",
-            )
-
-
-def _key_set(issuer: IssuerConfig, location: Location) -> Iterator[Problem]:
-    symmetric = [name for name in issuer.algorithms if name.startswith("HS")]
-    is_url = "://" in issuer.jwks
-    if symmetric and len(symmetric) < len(issuer.algorithms):
-        what = "mixes shared secrets (HS…) with public keys: a public key could be taken for a secret"
-        yield Refused((*location, "algorithms"), what, "make two issuers of it, or drop one kind")
-    if symmetric and is_url:
-        yield Refused(
-            (*location, "jwks"),
-            f"{symmetric[0]} needs a shared secret, which is never published",
-            "name a file with the `oct` key",
-        )
-    if is_url:
-        address = urlsplit(issuer.jwks)
-        if address.scheme == "http" and not Address(host=address.hostname, port=1).is_loopback:
-            yield Warned((*location, "jwks"), "is fetched without TLS: whoever is on the way can make tokens", "use https://")
-    elif not Path(issuer.jwks).is_file():
-        yield Warned(
-            (*location, "jwks"), f"there is no file {issuer.jwks} yet; until there is, every token of this issuer is refused"
-        )
-
-
-def _sources_of_users(draft: Draft) -> Iterator[Problem]:
-    """T1: two sources share user names only when the configuration says so."""
-    known = list(_known(draft.issuers))
-    if len(draft.issuers) + ("accounts" in draft.explicit) > 1:
-        for index, issuer in known:
-            if "user_prefix" not in issuer.model_fields_set:
-                what = "must be written, because there is more than one source of users"
-                yield Refused(("issuers", index, "user_prefix"), what, '"" says that they share their names on purpose')
-    for index, issuer in known:
-        for _, other in known:
-            mine, theirs = issuer.user_prefix, other.user_prefix
-            if mine != theirs and mine.startswith(theirs):
-                both = f"'{mine[len(theirs) :]}x' of {other.issuer} and 'x' of this one"
-                what = f"begins like that of another issuer: users {both} are the same to the backend"
-                yield Warned(("issuers", index, "user_prefix"), what)
-
-
 def _upstreams(draft: Draft) -> Iterator[Problem]:
-    used = {route.upstream for _, route in _known(draft.routes)}
+    used = {route.upstream for _, route in known(draft.routes)}
     unclear = any(route is None for route in draft.routes)
     for name, upstream in draft.upstreams.items():
         if name not in used and not unclear:
@@ -183,12 +107,12 @@ def _upstreams(draft: Draft) -> Iterator[Problem]:
 
 def _routes(draft: Draft) -> Iterator[Problem]:
     names: dict[str, int] = {}
-    for index, route in _known(draft.routes):
+    for index, route in known(draft.routes):
         here: Location = ("routes", index)
         if route.name in names:
             yield Refused((*here, "name"), f"'{route.name}' is the name of routes.{names[route.name]} too")
-        if route.name == _RESERVED_ROUTE:
-            yield Refused((*here, "name"), f"'{_RESERVED_ROUTE}' is how metrics call requests without a route", "choose another")
+        if route.name in _RESERVED_ROUTES:
+            yield Refused((*here, "name"), f"'{route.name}' {_RESERVED_ROUTES[route.name]}", "choose another")
         if any(covers(own, route.path) for own in _OWN_PATHS):
             yield Refused(
                 (*here, "path"), "belongs to the gateway itself, as do /auth/ and /.well-known/jwks.json", "choose another"
@@ -204,12 +128,13 @@ def _references(draft: Draft, route: RouteConfig, here: Location) -> Iterator[Pr
     if route.upstream not in draft.upstreams:
         hint = did_you_mean(route.upstream, draft.upstreams) or _listed("upstreams are", draft.upstreams)
         yield Refused((*here, "upstream"), f"there is no upstream '{route.upstream}'", hint)
-    known = [issuer.issuer for _, issuer in _known(draft.issuers)]
-    if len(known) == len(draft.issuers):
-        for name in route.issuers or ():
-            if name not in known:
-                hint = did_you_mean(name, known) or _listed("issuers are", known)
-                yield Refused((*here, "issuers", (route.issuers or ()).index(name)), f"there is no issuer '{name}'", hint)
+    own = own_issuer(draft)
+    names = [issuer.issuer for _, issuer in known(draft.issuers)]
+    if len(names) == len(draft.issuers) and own is not None:
+        for place, name in enumerate(route.issuers or ()):
+            if name not in (*names, own):
+                hint = did_you_mean(name, (*names, own)) or _listed("issuers are", (*names, own))
+                yield Refused((*here, "issuers", place), f"there is no issuer '{name}'", hint)
 
 
 def _listed(text: str, names: Iterable[str]) -> str:
@@ -217,7 +142,7 @@ def _listed(text: str, names: Iterable[str]) -> str:
 
 
 def _access(draft: Draft, route: RouteConfig, here: Location) -> Iterator[Problem]:
-    several = len(route.issuers or draft.issuers) > 1
+    sources = len(route.issuers) if route.issuers else len(draft.issuers) + has_accounts(draft)
     if route.access == "public":
         if route.groups:
             yield Refused(
@@ -233,7 +158,7 @@ def _access(draft: Draft, route: RouteConfig, here: Location) -> Iterator[Proble
         yield Refused((*here, "on_outage"), "must be deny where token_use is once: without the store nobody knows what was used")
     if route.on_outage == "allow":
         yield Warned((*here, "on_outage"), "allow: during an outage of the store revoked tokens pass here")
-    if route.groups and several:
+    if route.groups and sources > 1:
         what = "groups of several issuers count alike here"
         yield Warned((*here, "groups"), what, "name the one that may grant them in `issuers`")
     if route.groups and route.access == "optional":
@@ -245,16 +170,20 @@ def _access(draft: Draft, route: RouteConfig, here: Location) -> Iterator[Proble
 
 
 def _nobody_gets_in(draft: Draft) -> Iterator[Problem]:
-    names = [route.name for _, route in _known(draft.routes) if route.access == "required"]
-    if names and not draft.issuers:
-        yield Warned(("routes",), f"{', '.join(names)} ask for a token, but no issuers are configured", "nobody can pass")
-    for index, route in _known(draft.routes):
-        grants = [i for _, i in _known(draft.issuers) if (route.issuers is None or i.issuer in route.issuers) and i.claims.groups]
-        if route.groups and draft.issuers and not grants and not any(issuer is None for issuer in draft.issuers):
+    own, can_sign_in = own_issuer(draft), has_accounts(draft)
+    for index, route in known(draft.routes):
+        issuers = [issuer for _, issuer in known(draft.issuers) if route.issuers is None or issuer.issuer in route.issuers]
+        has_own = can_sign_in and (route.issuers is None or own in route.issuers)
+        if has_own or any(issuer is None for issuer in draft.issuers) or own is None:
+            continue
+        if route.access == "required" and not issuers:
+            what = "is only this gateway, whose built-in accounts are off"
+            yield Warned(("routes", index, "issuers"), what, "nobody can pass")
+        elif route.groups and not any(issuer.claims.groups for issuer in issuers):
             yield Warned(("routes", index, "groups"), "none of its issuers has claims.groups", "nobody can pass")
     if all(route is not None and route.issuers is not None for route in draft.routes) and draft.routes:
-        named = {name for _, route in _known(draft.routes) for name in route.issuers or ()}
-        for index, issuer in _known(draft.issuers):
+        named = {name for _, route in known(draft.routes) for name in route.issuers or ()}
+        for index, issuer in known(draft.issuers):
             if issuer.issuer not in named:
                 yield Warned(("issuers", index), "is accepted by no route")
 
@@ -262,7 +191,7 @@ def _nobody_gets_in(draft: Draft) -> Iterator[Problem]:
 def _shadows(draft: Draft) -> Iterator[Problem]:
     """The first match wins: a route all of whose requests are taken before it can never match."""
     earlier: list[RouteConfig] = []
-    for index, route in _known(draft.routes):
+    for index, route in known(draft.routes):
         if index in draft.flawed:
             continue
         covering = [other for other in earlier if covers(other.path, route.path)]
@@ -294,32 +223,21 @@ def _weakened(draft: Draft) -> Iterator[Problem]:
         yield Warned(("csrf", "enabled"), "is off: other sites can send requests in the name of a signed-in user")
 
 
-def _not_built_yet(draft: Draft) -> Iterator[Problem]:
-    for name in NOT_BUILT_YET:
-        if name in draft.explicit:
-            yield Warned((name,), "accepted, not built yet", at_key=True)
-    identity: Identity | None = draft.blocks.get("identity")
-    if identity is not None and identity.assertion is not None:
-        yield Warned(("identity", "assertion"), "accepted, not built yet", at_key=True)
-
-
-def _known(members: Iterable[Member | None]) -> Iterator[tuple[int, Member]]:
-    return ((index, member) for index, member in enumerate(members) if member is not None)
-
-
 _RULES: Final[tuple[Callable[[Draft], Iterator[Problem]], ...]] = (
     _listeners,
     _proxies,
     _secrets,
     _files,
     _store,
-    _own_tokens,
-    _issuers,
-    _sources_of_users,
+    check_identity.own_tokens,
+    check_identity.issuers,
+    check_identity.sources_of_users,
+    check_identity.accounts,
+    check_identity.assertion,
+    check_identity.files,
     _upstreams,
     _routes,
     _nobody_gets_in,
     _shadows,
     _weakened,
-    _not_built_yet,
 )

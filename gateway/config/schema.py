@@ -308,7 +308,7 @@ class Identity(Block):
     preset: Preset = setting(
         "x-user", "Which headers tell the backend who it is. Those of every preset are stripped from what the client sent."
     )
-    assertion: Text | None = setting(None, "Also send a short signed assertion in this header. Null: none.")
+    assertion: Text | None = setting(None, "Also send a short signed assertion in this header, `X-Gateway-…`. Null: none.")
 
 
 class Audit(Block):
@@ -324,7 +324,7 @@ class Purge(Block):
 
 class Pages(Block):
     templates: Folder | None = setting(
-        None, "A folder with templates of your own, file by file in the place of the gateway's: login.html, devices.html…"
+        None, "A folder with templates of your own, file by file in the place of the gateway's: login.html, devices.html."
     )
 
 
@@ -380,7 +380,9 @@ class Config(Block):
     fingerprint: Fingerprint = setting({}, "What is compared between a session's login and its later use.")
     cookies: Cookies = setting({}, "The gateway's own cookies.")
     csrf: Csrf = setting({}, "Requests that another site makes the browser send.")
-    accounts: Accounts = setting({}, "The built-in accounts.")
+    accounts: Accounts = setting(
+        {}, "The built-in accounts: used when this block is written, or when every issuer's `user_prefix` is."
+    )
     upstreams: dict[Name, Upstream] = setting({}, "The applications behind the gateway, by name.")
     routes: tuple[RouteConfig, ...] = setting(
         [], "Which request goes where, and who may send it. The first match wins; no match is 404."

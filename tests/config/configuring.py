@@ -12,7 +12,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 MINIMAL = f"""\
 admin: {{token: {TOKEN[:16]}{TOKEN[16:]}}}
 issuers:
-  - {{issuer: https://idp.example, audience: shop, jwks: https://idp.example/jwks}}
+  - {{issuer: https://idp.example, audience: shop, jwks: https://idp.example/jwks, user_prefix: shop|}}
 upstreams:
   app: {{url: http://127.0.0.1:8000}}
 routes:

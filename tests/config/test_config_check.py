@@ -1,13 +1,17 @@
 """What one key means for another: what is refused, what is warned about, by name."""
 
+from importlib.util import find_spec
+
 import pytest
 from configuring import MINIMAL, TOKEN, loaded, problems, warnings
 
+from gateway.config import check_identity
 from gateway.config.check import covers
+from gateway.wire.fields import Role, classify
 
 START = f"""\
 admin: {{token: {TOKEN}}}
-issuers: [{{issuer: https://idp.example, audience: shop, jwks: https://idp.example/jwks}}]
+issuers: [{{issuer: https://idp.example, audience: shop, jwks: https://idp.example/jwks, user_prefix: ""}}]
 upstreams: {{app: {{url: http://127.0.0.1:8000}}}}
 """
 
@@ -17,7 +21,8 @@ def routes(*lines: str) -> str:
 
 
 def issuers(*lines: str) -> str:
-    listed = "".join(f"  - {{audience: shop, {line}}}\n" for line in lines)
+    prefixed = [line if "user_prefix" in line or len(lines) > 1 else f"{line}, user_prefix: ''" for line in lines]
+    listed = "".join(f"  - {{audience: shop, {line}}}\n" for line in prefixed)
     rest = "upstreams: {a: {url: http://x}}\nroutes: [{name: a, path: /, upstream: a}]\n"
     return f"admin: {{token: {TOKEN}}}\nissuers:\n{listed}{rest}"
 
@@ -108,8 +113,20 @@ def test_T5_a_route_that_contradicts_itself_is_refused(tmp_path, route, what):
     assert any(what in problem for problem in told)
 
 
-def test_the_name_of_requests_without_a_route_is_taken(tmp_path):
-    assert "routes.0.name: 'none' is how metrics call" in problems(tmp_path, routes("name: none, path: /"))[0]
+@pytest.mark.parametrize("name", ["none", "gateway"])
+def test_a_name_that_metrics_have_for_themselves_is_taken(tmp_path, name):
+    assert f"routes.0.name: '{name}' is how metrics call" in problems(tmp_path, routes(f"name: {name}, path: /"))[0]
+
+
+def test_the_gateways_own_issuer_can_be_asked_for(tmp_path):
+    own = routes("name: a, path: /a, groups: [staff], issuers: ['http://localhost:8080']", "name: b, path: /")
+    assert warnings(tmp_path, own) == []
+    told = problems(tmp_path, own + "tokens: {issuer: 'https://sso.example'}\n")
+    assert "there is no issuer 'http://localhost:8080'; issuers are: https://idp.example, https://sso.example" in told[0]
+
+
+def test_groups_that_accounts_and_an_issuer_may_both_grant_are_warned_about(tmp_path):
+    assert "groups of several issuers count alike" in warnings(tmp_path, routes("name: a, path: /, groups: [staff]"))[0]
 
 
 @pytest.mark.parametrize(
@@ -135,15 +152,80 @@ def test_no_routes_and_unused_upstreams_are_warned_about(tmp_path):
 
 
 def test_routes_that_nobody_can_pass_are_warned_about(tmp_path):
-    without = routes("name: a, path: /").replace(
-        "issuers: [{issuer: https://idp.example, audience: shop, jwks: https://idp.example/jwks}]\n", ""
+    own = routes("name: a, path: /, issuers: ['http://localhost:8080']").replace(', user_prefix: ""', "")
+    assert any(
+        "is only this gateway, whose built-in accounts are off; nobody can pass" in told for told in warnings(tmp_path, own)
     )
-    assert "a ask for a token, but no issuers are configured; nobody can pass" in warnings(tmp_path, without)[0]
-    groups = routes("name: a, path: /, groups: [staff]").replace("audience: shop", "audience: shop, claims: {groups: null}")
-    assert "none of its issuers has claims.groups; nobody can pass" in warnings(tmp_path, groups)[0]
+    groups = routes("name: a, path: /, groups: [staff]").replace('user_prefix: ""', "claims: {groups: null}")
+    assert any("none of its issuers has claims.groups; nobody can pass" in told for told in warnings(tmp_path, groups))
+
+
+def test_where_people_can_sign_in_somebody_can_pass(tmp_path):
+    start = START.partition("issuers:")[0] + "upstreams: {app: {url: http://127.0.0.1:8000}}\n"
+    assert warnings(tmp_path, start + "routes: [{name: a, path: /, upstream: app, groups: [staff]}]\n") == []
 
 
 # --- issuers and users
+
+
+def test_T1_accounts_that_are_off_for_want_of_a_prefix_are_told(tmp_path):
+    told = warnings(tmp_path, routes("name: a, path: /").replace(', user_prefix: ""', ""))
+    assert len(told) == 1
+    assert "issuers.0.user_prefix: is not written, so the built-in accounts are off" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("database", "what"),
+    [
+        ("mysql://h/d", "is of a kind that is not supported"),
+        ("'sqlite://:memory:'", "needs a file"),
+        ("'sqlite://'", "needs a file"),
+    ],
+)
+def test_a_database_that_cannot_hold_accounts_is_refused(tmp_path, database, what):
+    told = problems(tmp_path, MINIMAL + f"accounts: {{database: {database}}}\n")
+    assert f"accounts.database: {what}" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "missing", "what"),
+    [
+        ("accounts: {database: 'postgresql+asyncpg://h/d'}", "asyncpg", "install token-gateway[postgres]"),
+        ("fingerprint: {country: {database: c.mmdb}}", "maxminddb", "install token-gateway[geoip]"),
+    ],
+)
+def test_what_needs_an_extra_that_is_not_installed_is_refused(tmp_path, monkeypatch, text, missing, what):
+    (tmp_path / "c.mmdb").touch()
+    assert loaded(tmp_path, MINIMAL + text + "\n").warnings == ()
+    monkeypatch.setattr(check_identity, "find_spec", lambda name: None if name == missing else find_spec(name))
+    assert what in problems(tmp_path, MINIMAL + text + "\n")[0]
+
+
+# --- what backends are told
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Assertion", "X-Gateway-", "X-Gateway-A b", "X_Gateway_Assertion", "X-Gateway-Ä", "Authorization"]
+)
+def test_an_assertion_that_clients_could_send_is_refused(tmp_path, name):
+    told = problems(tmp_path, MINIMAL + f"identity: {{assertion: '{name}'}}\n")
+    assert "identity.assertion: must be a header name that begins with X-Gateway-" in told[0]
+
+
+@pytest.mark.parametrize("name", ["X-Gateway-Assertion", "x-gateway-jwt"])
+def test_an_assertion_that_never_comes_from_a_client_is_accepted(tmp_path, name):
+    assert warnings(tmp_path, MINIMAL + f"identity: {{assertion: {name}}}\n") == []
+    assert classify(name.encode()) is Role.IDENTITY
+
+
+@pytest.mark.parametrize("name", ["X-Gateway-Client", "x-gateway-reason"])
+def test_an_assertion_cannot_take_a_name_that_is_in_use(tmp_path, name):
+    assert "is a header the gateway uses" in problems(tmp_path, MINIMAL + f"identity: {{assertion: {name}}}\n")[0]
+
+
+def test_an_assertion_that_no_backend_could_verify_is_refused(tmp_path):
+    text = MINIMAL + "identity: {assertion: X-Gateway-Assertion}\ntokens: {algorithm: HS256}\n"
+    assert "cannot be verified by any backend while tokens.algorithm is HS256" in problems(tmp_path, text)[0]
 
 
 def test_T1_two_sources_of_users_must_name_their_prefix(tmp_path):
@@ -153,7 +235,8 @@ def test_T1_two_sources_of_users_must_name_their_prefix(tmp_path):
 
 
 def test_T1_built_in_accounts_are_a_source_of_users(tmp_path):
-    assert "issuers.0.user_prefix: must be written" in problems(tmp_path, MINIMAL + "accounts: {registration: closed}\n")[0]
+    text = MINIMAL.replace(", user_prefix: shop|", "") + "accounts: {registration: closed}\n"
+    assert "issuers.0.user_prefix: must be written" in problems(tmp_path, text)[0]
 
 
 def test_T1_sharing_names_on_purpose_is_accepted(tmp_path):
@@ -244,6 +327,7 @@ def test_an_easily_guessed_token_is_warned_about(tmp_path):
     [
         ("cookies: {secure: false}", "cookies.secure: is off"),
         ("csrf: {enabled: false}", "csrf.enabled: is off"),
+        ("fingerprint: {country: {database: c.mmdb}}", "fingerprint.country.database: there is no file"),
         ("trusted_proxies: ['0.0.0.0/0']", "trusted_proxies.0: believes X-Forwarded-* of everybody"),
     ],
 )
@@ -252,8 +336,8 @@ def test_a_weakened_defence_is_warned_about(tmp_path, text, what):
 
 
 def test_open_registration_is_warned_about(tmp_path):
-    text = MINIMAL.replace("jwks}", "jwks, user_prefix: x}") + "accounts: {registration: open}\n"
-    assert any("accounts.registration: is open" in warning for warning in warnings(tmp_path, text))
+    told = warnings(tmp_path, MINIMAL + "accounts: {registration: open}\n")
+    assert any("accounts.registration: is open" in warning for warning in told)
 
 
 def test_an_upstream_that_is_not_verified_is_warned_about(tmp_path):
@@ -267,6 +351,7 @@ def test_an_upstream_that_is_not_verified_is_warned_about(tmp_path):
     ("text", "what"),
     [
         ("tls: {certificate: a.pem, key: b.pem}", "tls.certificate: there is no file"),
+        ("pages: {templates: pages}", "pages.templates: there is no folder"),
         ("store: {max_staleness: 10s, stale_limit: 5s}", "store.stale_limit: must not be shorter"),
         ("tokens: {access_ttl: 1h, refresh_ttl: 1m}", "tokens: access_ttl, refresh_ttl and session_ttl"),
         ("listen: ['127.0.0.1:80', '127.0.0.1:80']", "listen: lists 127.0.0.1:80 twice"),

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from configuring import MINIMAL, TOKEN, loaded, problems, warnings, write
+from configuring import MINIMAL, TOKEN, loaded, problems, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -316,7 +316,7 @@ def test_relative_paths_start_from_the_files_folder(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(tmp_path)
     text = MINIMAL.replace("http://127.0.0.1:8000", "'unix:run/app.sock'")
-    text = text.replace("https://idp.example/jwks}", "keys.json, user_prefix: ''}")
+    text = text.replace("https://idp.example/jwks,", "keys.json,")
     write(folder, text + "listen: unix:run/gateway.sock\naccounts: {database: 'sqlite+aiosqlite:///var/a.db'}\n")
     result = load("etc/gateway.yaml", {})
     assert result.directory == folder
@@ -326,18 +326,6 @@ def test_relative_paths_start_from_the_files_folder(tmp_path, monkeypatch):
     assert result.config.upstreams["app"].address == Address(path=f"{folder}/run/app.sock")
     assert result.config.listen == (Address(path=f"{folder}/run/gateway.sock"),)
     assert result.config.accounts.database == f"sqlite+aiosqlite:///{folder}/var/a.db"
-
-
-def test_a_feature_that_is_not_built_yet_is_named_once_per_block(tmp_path):
-    text = MINIMAL.replace("jwks}", "jwks, user_prefix: ''}")
-    text += "tokens: {access_ttl: 1m, refresh_ttl: 2d}\naudit: {keep: 1d}\npurge: {}\nidentity: {assertion: X-Assertion}\n"
-    assert warnings(tmp_path, text, GATEWAY_SESSIONS__GRACE="1s") == [
-        "8:1: tokens: accepted, not built yet",
-        "9:1: audit: accepted, not built yet",
-        "10:1: purge: accepted, not built yet",
-        "11:12: identity.assertion: accepted, not built yet",
-        "$GATEWAY_SESSIONS__GRACE: sessions: accepted, not built yet",
-    ]
 
 
 @pytest.mark.parametrize(
