@@ -16,7 +16,7 @@ HERE = Device("AAAAAAAAAAAAAAAA.B", True, "Firefox", "Linux", "desktop", "203.0.
 PHONE = Device(
     "AAAAAAAAAAAAAAAA.C", False, "Safari", "iPhone", "phone", "2001:db8:42::/48", "DE", NOW - 40 * 86400, NOW - 3 * 3600
 )
-TABLET = Device("AAAAAAAAAAAAAAAA.D", False, "Chrome", "Android", "tablet", "198.51.100.0/24", "", NOW - 600, NOW - 500)
+TABLET = Device("AAAAAAAAAAAAAAAA.D", False, "Chrome", "Android", "tablet", "198.51.100.0/24", "", NOW - 600, NOW - 5)
 TOOL = Device("AAAAAAAAAAAAAAAA.E", False, "", "", "", "", "", NOW - 30 * 86400, NOW - 9 * 86400)
 DEVICES = (TOOL, PHONE, HERE, TABLET)
 EMAIL = "alice@example.org"
