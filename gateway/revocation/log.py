@@ -18,7 +18,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Final
+from struct import Struct
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio.client import PubSub
 
@@ -26,10 +27,10 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, StoreConflict, StoreError, StoreLost, StoreUnavailable
 from gateway.revocation.entry import KINDS, LARGEST_VALUE, Kind, Revocation
 from gateway.revocation.entry import NEWS as NO_FACTS
-from gateway.revocation.keys import ACKS, CLEAR, DECLARE, KEYS, LEAVE, MEMBERS, NEWS, REVOKE, UNDO
+from gateway.revocation.keys import ACKS, CLEAR, DECLARE, KEYS, LEAVE, MEMBERS, NEWS, REVOKE, STATES, UNDO
 from gateway.revocation.lifetimes import Expiry, Lifetimes, expiry_of, largest_skew_s
 from gateway.revocation.receipt import Member, Receipt, Tally
-from gateway.store.client import Argument, Store, store_errors
+from gateway.store.client import Argument, Store, command, store_errors
 from gateway.store.durability import Durability
 from gateway.store.scripts import Script, run_script
 
@@ -38,6 +39,7 @@ SILENCE_S: Final = 60.0
 _REGISTER_EVERY_S: Final = 0.25
 _PAUSE_S: Final = 0.05
 _LONGEST_TEXT: Final = 512
+_STATE: Final = Struct(">QQ")  # the beginning of a row of states, as lua/common.lua packs it
 
 
 class RevocationRefused(GatewayError):
@@ -53,6 +55,13 @@ class Register:
     epoch: str
     head: int
     members: tuple[Member, ...]
+
+
+class Said(NamedTuple):
+    """What is said about one fact: its value (0: nothing), and until when."""
+
+    value: int
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,14 @@ class RevocationLog:
         """The register, everybody in it."""
         epoch, head, workers = await run_script(self._store, MEMBERS, KEYS, [])
         return Register(_decoded(epoch), int(head), _read_members(workers))
+
+    async def find(self, facts: Sequence[Revocation]) -> tuple[Said, ...]:
+        """What the store says about each of these facts now, for people: a decision asks the replica."""
+        if not facts:
+            return ()
+        now = self._clock.wall()
+        rows = await command(self._store, "HMGET", STATES, *(fact.key for fact in facts))
+        return tuple(_said(row, now) for row in rows)
 
     async def remove(self, incarnation: str) -> bool:
         """Strike a worker that is certainly dead: its supervisor saw its end. Whether it was there."""
@@ -295,6 +312,13 @@ async def _append(store: Store, script: Script, keys: Sequence[str], arguments: 
             raise RevocationRefused("this was revoked too often to lift one of it")
         case other:
             raise StoreUnavailable(f"the store's answer is not one of ours: {other[:20]}")
+
+
+def _said(row: bytes | None, now: float) -> Said:
+    if row is None or len(row) < _STATE.size:
+        return Said(0, 0)
+    value, expires_at = _STATE.unpack_from(row)
+    return Said(value, expires_at) if expires_at > now else Said(0, 0)
 
 
 def _hear(tally: Tally, raw: bytes) -> None:
