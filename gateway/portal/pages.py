@@ -11,7 +11,6 @@ policy allows only them.
 It owns no data but its templates.
 """
 
-import re
 import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,6 @@ from gateway.sessions.model import Record
 
 NAMES: Final = ("login.html", "register.html", "devices.html", "onward.html", "refusal.html", "error.html")
 LONGEST_SHOWN: Final = 120  # of a device's name or a network: both come from a request
-_INLINE: Final = re.compile(r"<(style|script)\b[^>]*>(.*?)</\1>", re.DOTALL)
 
 
 class Page(NamedTuple):
@@ -98,7 +96,10 @@ class Pages:
         self._new_nonce = new_nonce
 
     def prepare(self) -> None:
-        """Import the template engine and compile every page now (0.1 s, once), so that no later answer waits for it."""
+        """Import the template engine and compile every page now (0.1 s, once), so that no later answer waits for it.
+
+        May be called from a thread, before the first page is asked for.
+        """
         for name in NAMES:
             self._templates.compile(name)
 
@@ -210,8 +211,9 @@ def _headers(language: Language, policy: str) -> dict[str, str]:
 
 
 def _hashes(text: str, element: str) -> str:
-    """The blocks of a page as sources of a policy (CSP 3 §2.3.1)."""
-    blocks = [match[2] for match in _INLINE.finditer(text) if match[1] == element]
+    """The blocks of a page as sources of a policy (CSP 3 §2.3.1). NB: a regular expression for this costs 0.4 ms."""
+    opened = (part.partition(">")[2] for part in text.split(f"<{element}")[1:])
+    blocks = [rest.partition(f"</{element}>")[0] for rest in opened]
     return " ".join(f"'sha256-{b64encode(sha256(block.encode()).digest()).decode()}'" for block in blocks) or "'none'"
 
 
