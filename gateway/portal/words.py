@@ -174,6 +174,13 @@ SAID: Final[dict[str, dict[str, Said]]] = {
         "signed-out-everywhere": Said(
             Kind.DONE, Text("You are signed out on all devices.", "Vos sessions sont fermées sur tous les appareils.")
         ),
+        "leaving": Said(
+            Kind.NOTE,
+            Text(
+                "You are being signed out. It may take a moment until that holds everywhere.",
+                "La déconnexion est en cours. Il faut parfois un instant pour qu’elle vaille partout.",
+            ),
+        ),
         "registered": Said(
             Kind.DONE, Text("Your account is ready. Sign in to use it.", "Votre compte est prêt. Connectez-vous pour l’utiliser.")
         ),

@@ -37,6 +37,12 @@ def test_every_refusal_of_an_address_or_a_password_is_said_where_it_is_typed() -
     assert passwords <= set(SAID["devices"])
 
 
+def test_every_code_that_a_handler_gives_is_known_to_a_page() -> None:
+    source = "".join(path.read_text() for path in SHIPPED.parent.glob("*.py"))
+    given = set(re.findall(r'said="([a-z-]+)"', source)) | set(re.findall(r"\?said=([a-z-]+)", source))
+    assert given and given <= {code for page in SAID.values() for code in page}
+
+
 def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
     source = "".join(path.read_text() for path in SHIPPED.glob("*.html"))
     used = set(re.findall(r'\bt\("([^"]+)"\)', source))
