@@ -168,6 +168,7 @@ class Worker:
                 self._metrics.listening(True)
                 gc.freeze()  # what exists now stays; collections need not look at it again
                 beside.append(loop.create_task(self._keep_country_database()))
+                beside.append(loop.create_task(inside.portal.warm_up()))
             await self._stop.wait()
             self._metrics.listening(False)
             follower.drain()

@@ -42,8 +42,10 @@ def is_current(token: Verified, entry: Entry) -> bool:
     """Whether the entry may be believed about this token: the log said nothing since, and the store knows of this generation."""
     if entry.is_dirty:
         return False
-    record = entry.record
-    return token.own is None or not isinstance(record, Record) or record.used >= token.own.generation
+    record, own = entry.record, token.own
+    if own is None or own.is_refresh or not isinstance(record, Record):  # a refresh token is told to the store by its rotation
+        return True
+    return record.used >= own.generation
 
 
 def remember(shown_as: bytes, token: Verified, known: "Known") -> Verified:

@@ -16,7 +16,7 @@ from gateway.errors import AccountsError, GatewayError, StoreError
 from gateway.login.passwords import RETRY_AFTER_S, LoginBusy
 from gateway.portal import devices, leaving, login, password, refresh
 from gateway.portal.answers import page, problem, redirect, refusal_headers
-from gateway.portal.asking import LARGEST_BODY, Asking, Refusal
+from gateway.portal.asking import LARGEST_BODY, Asking, Refusal, path_here
 from gateway.portal.desk import Desk, refusal_of
 from gateway.reasons import Reason
 from gateway.tokens.ring import KEY_SET_HEADERS
@@ -131,7 +131,10 @@ def _answer_to(refusal: Refusal, desk: Desk, asking: Asking) -> web.StreamRespon
     if refusal.said and asking.request.path.startswith(("/auth/password", "/auth/sessions")):
         return redirect(desk.url(f"/auth/devices?said={refusal.said}"), cookies)
     if refusal.said and came_from is not None:
-        shown = getattr(desk.pages, came_from)(asking.language, said=refusal.said)
+        typed = {"email": asking.typed.get("email", ""), "return_to": path_here(asking.typed.get("return_to", "/"))}
+        shown = getattr(desk.pages, came_from)(asking.language, said=refusal.said, **typed)
+    elif refusal.status == 503 and asking.request.path.startswith("/auth/logout"):
+        shown = desk.pages.login(asking.language, said="leaving")
     elif refusal.reason is not None:
         shown = desk.pages.refusal(asking.language, refusal.reason, asking.request_id, refusal.status)
     else:

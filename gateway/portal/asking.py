@@ -66,6 +66,7 @@ class Asking:
         self.access_cookie, self.refresh_cookie = _cookies(headers.get("X-Gateway-Cookies", ""), names)
         self.language: Language = language_of(headers.get("Accept-Language"))
         self.is_for_a_person = self.shown.is_navigation
+        self.typed: dict[str, str] = {}  # what a page may show again: never a password
 
     async def fields(self) -> dict[str, Any]:
         """The body as names and values. Raises Refusal: 400, 413, 415."""
@@ -81,7 +82,9 @@ class Asking:
             case "application/json":
                 return _read_json(raw)
             case "application/x-www-form-urlencoded":
-                return _read_form(raw)
+                fields = _read_form(raw)
+                self.typed = {name: fields[name] for name in ("email", "return_to") if name in fields}
+                return fields
             case _:
                 raise Refusal(415, "The body must be JSON or a form")
 
@@ -135,7 +138,7 @@ def _read_json(raw: bytes) -> dict[str, Any]:
         raise Refusal(400, "The body cannot be read", f"It is not a JSON object: {error}.") from error
 
 
-def _read_form(raw: bytes) -> dict[str, Any]:
+def _read_form(raw: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(raw.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(raw), max_num_fields=_MOST_FIELDS)
     except (ValueError, UnicodeDecodeError) as error:
@@ -143,4 +146,4 @@ def _read_form(raw: bytes) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise Refusal(400, "The body cannot be read", "A field of the form comes twice.")
-    return dict(fields)
+    return fields

@@ -46,7 +46,8 @@ async def login(desk: Desk, asking: Asking) -> web.Response:
     desk.metrics.login("success")
     desk.record(Action.LOGIN, asking, user=account.email, session=minted.record.sid)
     if asking.is_for_a_person:
-        return redirect(desk.url(path_here(return_to or "/")), desk.cookies(minted))
+        # NB: no redirect: Chromium applies `form-action` to all that follow a form, and the application may lead elsewhere.
+        return page(*desk.pages.onward(asking.language, path_here(return_to or "/")), cookies=desk.cookies(minted))
     return json_answer(session_document(minted), cookies=desk.cookies(minted))
 
 

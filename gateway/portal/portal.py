@@ -40,8 +40,12 @@ class Portal:
         return server
 
     async def warm_up(self) -> None:
-        """Load it before anybody asks."""
-        await self.application()
+        """Load it before anybody asks. What cannot be loaded is told to who asks."""
+        try:
+            await self.application()
+            await asyncio.to_thread(self._arguments["pages"].prepare)
+        except Exception:
+            logger.exception("our own endpoints cannot be loaded")
 
     async def close(self) -> None:
         if self._runner is not None:

@@ -111,7 +111,7 @@ def to_login(
     login_url: str, path: bytes, query: bytes, reason: Reason, request_id: bytes, *, cookies: bytes, close: bool
 ) -> bytes:
     """303 to the login page, which leads back to this path. Built from the configured address, never from `Host` [C3]."""
-    back = quote(path + query, safe="")
+    back = quote(path + query, safe="") + ("&said=expired" if reason is Reason.EXPIRED_TOKEN else "")
     return b"".join(
         (
             STATUS_LINES[303],
