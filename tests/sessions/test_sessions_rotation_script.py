@@ -105,6 +105,9 @@ BARRED = [
     replace(LOST, may_rotate=False),
 ]
 OVER = [SHOW, Wait(7.1 * DAY_S), SHOW]
+WEEKS = [SHOW, Wait(6.9 * DAY_S)] * 4
+NEAR_THE_END = [*WEEKS, SHOW, Wait(2.399 * DAY_S), SHOW, Wait(100.0), SHOW]
+SIGHT_OF_A_LOST_ROTATION = [SHOW, LoseWrites(), Use(0), PREDECESSOR, LONG_GRACE, PREDECESSOR]
 OTHER_DELIVERY = [replace(SHOW, delivery="token"), replace(SHOW, delivery="cookie")]
 
 
@@ -206,6 +209,8 @@ def test_R2_the_script_and_the_table_agree_on_every_history(store_url: str) -> N
     @example(WRITES_LOST)
     @example(BARRED)
     @example(OVER)
+    @example(NEAR_THE_END)
+    @example(SIGHT_OF_A_LOST_ROTATION)
     @example(OTHER_DELIVERY)
     @settings(max_examples=300)
     def they_agree(history: list[object]) -> None:

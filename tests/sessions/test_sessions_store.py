@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from store_process import StoreProcess, until
 
 from gateway.errors import StoreUnavailable
 from gateway.sessions.keys import ALL, index_key, record_key
-from gateway.sessions.model import COOKIE, TOKEN, Use, new_session_id, new_subject, session_of, subject_of
+from gateway.sessions.model import COOKIE, TOKEN, Record, Use, new_session_id, new_subject, session_of, subject_of
 from gateway.sessions.rotation import Outcome, Presented
 from gateway.sessions.store import SessionStore
 from gateway.sessions.stored import FIELDS, MARGIN_S, SessionCorrupt, over_at
@@ -49,9 +50,28 @@ async def test_the_record_outlives_its_tokens_by_a_margin_and_no_more(store: Sto
     assert await command(store, "EXPIRETIME", record_key(record.sid)) == expected
     assert expected - MARGIN_S >= record.refresh_expires
     assert await command(store, "EXPIRETIME", index_key(record.sub)) >= record.ends
-    rotated = (await sessions(store).rotate(record.sid, Presented(1, 1))).record
-    assert rotated is not None
-    assert await command(store, "EXPIRETIME", record_key(record.sid)) == over_at(rotated.refresh_expires, rotated.access_expires)
+
+
+async def test_whatever_dates_a_session_anew_keeps_its_record_as_long(store: Store) -> None:
+    store_of_sessions = sessions(store)
+    record = (await store_of_sessions.create(login())).record
+
+    async def keeps(asking: Awaitable[Record | None]) -> None:
+        await command(store, "EXPIRE", record_key(record.sid), 1000)
+        dated = await asking
+        assert dated is not None
+        expected = over_at(dated.refresh_expires, dated.access_expires)
+        assert await command(store, "EXPIRETIME", record_key(record.sid)) == expected
+
+    async def rotated(generation: int, outcome: Outcome) -> Record | None:
+        rotation = await store_of_sessions.rotate(record.sid, Presented(generation, 1))
+        assert rotation.outcome is outcome
+        return rotation.record
+
+    await keeps(rotated(1, Outcome.ROTATED))
+    await let_pass(store, record.sid, RULES.grace_s + 1)
+    await keeps(rotated(1, Outcome.LATE))
+    await keeps(store_of_sessions.renew(record.sid, 2))
 
 
 async def test_a_login_above_the_bound_names_the_oldest_until_they_are_removed(store: Store) -> None:
@@ -399,8 +419,10 @@ async def test_S37_a_record_copied_to_another_accounts_name_is_no_record(store: 
     mine, root = [(await store_of_sessions.create(login())).record for _ in range(2)]
     fields = [part for pair in zip(FIELDS, await raw_record(store, root.sid), strict=True) for part in pair]
     await command(store, "HSET", record_key(mine.sid), *fields)
-    with pytest.raises(SessionCorrupt):
-        await store_of_sessions.fetch(mine.sid, 1)
+    for asking in (store_of_sessions.fetch(mine.sid, 1), store_of_sessions.rotate(mine.sid, Presented(1, 1))):
+        with pytest.raises(SessionCorrupt):
+            await asking
+    assert await raw_record(store, mine.sid) == await raw_record(store, root.sid), "and nothing is written into it"
 
 
 async def test_S37_one_damaged_record_hides_none_of_the_others(store: Store) -> None:

@@ -1,7 +1,6 @@
 -- An account's groups changed: all records of its sessions say so. Whose index changed since it was read is told to read it again.
 -- KEYS: the index, the records. ARGV: the groups, the sids.
 local listed = redis.call('ZRANGE', KEYS[1], 0, -1)
-if #listed ~= #ARGV - 1 then return {'again'} end
 for at, sid in ipairs(listed) do
   if sid ~= ARGV[at + 1] then return {'again'} end
 end
