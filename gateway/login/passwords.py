@@ -131,25 +131,25 @@ class Passwords:
             self._waiting -= 1
 
     def _verify_now(self, password: str, kept: str | None) -> Verified:
-        self._verified += 1
-        if kept is None or not self._is_right(kept, password):
-            if kept is None:
-                self._is_right(self._fits_nothing, password)
-            return Verified(is_right=False)
         assert self._hasher is not None
+        if not self._is_right(kept or self._fits_nothing, password) or not kept:
+            return Verified(is_right=False)
         return Verified(is_right=True, rehash=self._hash_now(password) if self._hasher.check_needs_rehash(kept) else None)
 
     def _is_right(self, kept: str, password: str) -> bool:
+        """Whether they belong together. One hash is computed, and counted, whatever the answer."""
         from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
         assert self._hasher is not None
         try:
-            return self._hasher.verify(kept, password)
+            is_right: bool = self._hasher.verify(kept, password)
         except VerifyMismatchError:
-            return False
-        except (InvalidHashError, VerificationError):
+            is_right = False
+        except (InvalidHashError, VerificationError):  # before anything was computed
             _log.error("an account's password hash cannot be read; its owner cannot log in until it is set anew")
-            return False
+            return self._is_right(self._fits_nothing, password)
+        self._verified += 1
+        return is_right
 
     def _hash_now(self, password: str) -> str:
         assert self._hasher is not None

@@ -147,6 +147,7 @@ async def test_L6_versions_raised_since_are_told_again_each_once(database_url: s
         told += [(account.email, account.version) for account in page]
         after = (page[-1].changed, page[-1].sub)
     assert sorted(told) == [("2@shop.example", 2), ("3@shop.example", 2), ("4@shop.example", 2)]
+    assert len(await accounts.raised_since(0.0)) == 5  # those that are at their first version deny nothing
     await accounts.close()
 
 
@@ -220,6 +221,20 @@ async def test_sqlite_reads_while_another_process_writes_and_a_write_waits_for_a
     await accounts.close()
 
 
+async def test_a_new_file_that_another_process_is_just_writing_is_waited_for(few: Accounts, tmp_path: Path, clock: Clock) -> None:
+    await few.open()  # everything is loaded
+    with closing(sqlite3.connect(tmp_path / "new.db")) as connection, connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    url = f"sqlite+aiosqlite:///{tmp_path}/new.db"
+    accounts = Accounts(url, clock)
+    with write_lock(url):  # to switch to WAL under it fails at once, whatever the timeout
+        opening = asyncio.create_task(accounts.open())
+        done, _ = await asyncio.wait({opening}, timeout=0.2)
+        assert not done
+    await opening
+    await accounts.close()
+
+
 async def test_errors_of_the_database_are_ours_and_repeat_nothing_that_was_asked(few: Accounts, sqlite_url: str) -> None:
     await few.open()
     await few._database.rows("DROP TABLE accounts", {})
@@ -277,6 +292,15 @@ async def test_postgresql_that_is_away_then_back_is_used_again(postgres: Postgre
             await accounts.find(ALICE)
     finally:
         postgres.start()
+    assert await accounts.find(ALICE) == made
+    await accounts.close()
+
+
+async def test_postgresql_that_restarted_between_two_logins_is_not_noticed(postgres: PostgresProcess, clock: Clock) -> None:
+    accounts = Accounts(postgres.url, clock)
+    made = await accounts.create(ALICE, HASH)
+    postgres.stop()
+    postgres.start()
     assert await accounts.find(ALICE) == made
     await accounts.close()
 

@@ -222,6 +222,19 @@ async def test_L05_who_is_turned_away_for_want_of_room_did_not_fail(login: Login
     narrow.passwords.close()
 
 
+async def test_B2_L05_a_flood_of_strangers_leaves_the_known_device_its_place_at_the_hash(login: Login) -> None:
+    await login.attempt()
+    narrow = replace(login, passwords=Passwords(CHEAP, most_waiting=2, kept_for_known=1))
+    with held(narrow.passwords):
+        flood = [asyncio.create_task(narrow.attempt(f"{n}@shop.example", "wrong one", STRANGER)) for n in range(9)]
+        await until(lambda: narrow.passwords.statistics().turned_away == 8)
+        owner = asyncio.create_task(narrow.attempt())
+        await until(lambda: narrow.passwords.statistics().waiting == 2)
+    assert isinstance(await owner, Authenticated)
+    await asyncio.gather(*flood, return_exceptions=True)
+    narrow.passwords.close()
+
+
 async def test_whoever_hangs_up_before_the_answer_has_failed(login: Login) -> None:
     for _ in range(10):
         with held(login.passwords):

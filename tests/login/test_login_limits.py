@@ -42,6 +42,8 @@ async def test_so_many_at_once_and_then_one_each_interval(turns: Turns, store: S
     assert await take(turns, [one]) is not None
     await age(store, one, 1800)
     assert [await take(turns, [one]) is None for _ in range(3)] == [True, True, False]
+    await age(store, one, 100_000)  # a long silence is no credit
+    assert [await take(turns, [one]) is None for _ in range(5)] == [True] * 4 + [False]
 
 
 @pytest.mark.parametrize("rate", [Rate(7, 60), Rate(3, 1), Rate(1, 60), Rate(50, 60), Rate(11, 3600)])
