@@ -15,7 +15,7 @@ from gateway.sessions.keys import ALL, index_key, record_key
 from gateway.sessions.model import COOKIE, TOKEN, Record, Use, new_session_id, new_subject, session_of, subject_of
 from gateway.sessions.rotation import Outcome, Presented
 from gateway.sessions.store import SessionStore
-from gateway.sessions.stored import FIELDS, MARGIN_S, SessionCorrupt, over_at
+from gateway.sessions.stored import FIELDS, MARGIN_S, SessionCorrupt, over_at, read_record
 from gateway.store.client import Store, command, connect
 from gateway.tokens.issue import ACCESS_KIND, REFRESH_KIND, token_id
 
@@ -317,6 +317,8 @@ async def test_use_is_written_for_people_and_makes_no_copy_old(store: Store) -> 
     now = await look(store, record.sid)
     assert (now.last_seen, now.last_network, now.uses) == (pytest.approx(later, abs=1e-5), CAFE, 6)
     assert now.revision == record.revision
+    await store_of_sessions.note_use([Use(record.sid, later + 1, "", 1)])
+    assert (await look(store, record.sid)).last_network == CAFE, "a network that is not known takes no place"
 
 
 async def test_use_never_makes_a_record_that_is_not_there(store: Store) -> None:
@@ -423,6 +425,15 @@ async def test_S37_a_record_copied_to_another_accounts_name_is_no_record(store: 
         with pytest.raises(SessionCorrupt):
             await asking
     assert await raw_record(store, mine.sid) == await raw_record(store, root.sid), "and nothing is written into it"
+
+
+async def test_S37_fields_of_another_session_or_another_layout_are_not_read(store: Store) -> None:
+    record = (await sessions(store).create(login())).record
+    raw = await raw_record(store, record.sid)
+    assert read_record(record.sid, raw) == record
+    for sid, fields in ((new_session_id(record.sub), raw), (record.sid, [b"2", *raw[1:]]), (record.sid, raw[:-1]), ("x", raw)):
+        with pytest.raises(SessionCorrupt):
+            read_record(sid, fields)
 
 
 async def test_S37_one_damaged_record_hides_none_of_the_others(store: Store) -> None:
