@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.sessions import keys
 from gateway.sessions.keys import index_key, record_key
 from gateway.sessions.model import SECRET_BYTES, is_subject, new_session_id, new_subject, session_of, subject_of
+from gateway.store.scripts import Script
 from gateway.tokens.issue import ACCESS_KIND, REFRESH_KIND, token_id
 
 SUB = new_subject()
@@ -61,3 +63,10 @@ def test_L8_no_text_that_is_taken_for_a_name_can_choose_a_slot(text: str) -> Non
 def test_L8_all_keys_of_an_account_carry_one_tag() -> None:
     assert record_key(SID) == f"gateway:session:{{{SUB}}}:{SID}"
     assert index_key(SUB) == f"gateway:sessions:{{{SUB}}}"
+
+
+def test_L8_no_script_makes_up_a_key() -> None:
+    scripts = [script for script in vars(keys).values() if isinstance(script, Script)]
+    assert len(scripts) == 8
+    for script in scripts:
+        assert "gateway:" not in script.text
