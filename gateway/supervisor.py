@@ -38,7 +38,7 @@ from gateway.telemetry.reading import SupervisorFacts, log_seen, read_worker, up
 from gateway.telemetry.slots import Cells
 
 if TYPE_CHECKING:
-    from gateway.admin.app import AdminListener
+    from gateway.admin.listener import AdminListener
     from gateway.admin.office import Office
 
 TICK_S: Final = 0.1
@@ -241,15 +241,16 @@ class Supervisor:
         self._office = office = Office(self._config, store.client, store.log, self._clock, self.metrics)
         for work in office.tasks():
             self._do(work)
-        from gateway.admin.app import Admin, AdminListener
+        from gateway.admin.app import Admin
+        from gateway.admin.listener import AdminListener
         from gateway.telemetry.exposition import Exposition
 
         config = self._config
         max_staleness = config.store.max_staleness
         exposition = Exposition(self._layout, self.cells, max_staleness, self._facts, self._clock.boot)
         security = SecurityLog(self._clock.boot)
-        admin = Admin(config, str(self._loaded.path), self, store.log, exposition, self.metrics, security)
-        listener = AdminListener(admin)
+        admin = Admin(config, str(self._loaded.path), self, office, exposition, self.metrics, security)
+        listener = AdminListener(admin.answer)
         await listener.start(config.admin.listen)
         self._admin = listener
 

@@ -2,8 +2,7 @@
 
 Built on aiohttp's low-level server and a table of endpoints instead of its Application: the paths are few and exact
 (`//metrics`, `/v1/../metrics` and `/metrics/` are nothing), a path that is not in the table is not told apart from
-one that is until the token was judged, and aiohttp's own error page, which repeats what the sender sent and names
-versions [O06], is replaced in the one place where it is made.
+one that is until the token was judged, and every failure is answered in one place, in our words.
 
     path               who may ask
     /metrics           anybody who reaches the port, under any name: scrapers and probes know neither names nor tokens
@@ -12,62 +11,45 @@ versions [O06], is replaced in the one place where it is made.
     everything else    a loopback or listed Host, no foreign Origin, and the token        [B3]
 """
 
-import asyncio
 import logging
-import os
-import re
-import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
-from aiohttp.streams import StreamReader
 
-from gateway.admin import guard, health
+from gateway.admin import events, guard, health, keys, revocations, sessions, upkeep, users
+from gateway.admin.acts import Acts
 from gateway.admin.answers import Problem, bytes_answer, json_answer, text_answer
+from gateway.admin.call import Call, read_name
+from gateway.admin.desk import Desk
+from gateway.admin.erasure import erase
+from gateway.admin.failures import failure
+from gateway.admin.office import Office
 from gateway.admin.openapi import document
-from gateway.admin.revocations import LARGEST_BODY, no_such_revocation, read_id, read_revocation
+from gateway.admin.paths import Paths
 from gateway.admin.status import status_document
-from gateway.config.address import Address
 from gateway.config.schema import Config
-from gateway.errors import StoreError, StoreLost
-from gateway.listeners import CannotListen, Listeners
-from gateway.revocation.log import RevocationLog, RevocationRefused
-from gateway.revocation.receipt import Receipt
+from gateway.errors import GatewayError
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
 
-RETRY_AFTER_S: Final = 2
-FAREWELL_S: Final = 2.0
 EXEMPT_PATHS: Final = frozenset({"/metrics", "/livez", "/readyz"})
-SOURCE: Final = "api"
 
 logger: Final = logging.getLogger("gateway.admin")
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request that passed the guard. `token` is the place of the token it came with, 0 without one."""
-
-    request: web.BaseRequest
-    query: str
-    token: int
-    name: str = ""
+Endpoint = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
 class Admin:
-    """Per process: the endpoints and what they read from. Changes nothing but the revocation log."""
+    """Per process: the endpoints and what they act through."""
 
     def __init__(
         self,
         config: Config,
         config_path: str,
         overview: health.Overview,
-        log: RevocationLog,
+        office: Office,
         exposition: Exposition,
         metrics: WorkerMetrics,
         security: SecurityLog,
@@ -75,12 +57,9 @@ class Admin:
         self._config = config
         self._config_path = config_path
         self._overview = overview
-        self._log = log
         self._exposition = exposition
-        self._metrics = metrics
-        self._security = security
         self._names = guard.allowed_names(config.admin.listen, config.admin.allowed_hosts)
-        self._issuers = frozenset(issuer.issuer for issuer in config.issuers)
+        self._desk = Desk(config, office, Acts(metrics, security, office.trail, office.clock))
         self.endpoints: dict[str, dict[str, Endpoint]] = {
             "/metrics": {"GET": self._get_metrics},
             "/livez": {"GET": self._get_livez},
@@ -88,22 +67,24 @@ class Admin:
             "/": {"GET": self._get_page},
             "/openapi.json": {"GET": self._get_openapi},
             "/v1/status": {"GET": self._get_status},
-            "/v1/revocations": {"POST": self._post_revocation},
-            "/v1/revocations/{id}": {"DELETE": self._delete_revocation},
         }
+        for path, methods in _AT_THE_DESK.items():
+            self.endpoints[path] = {method: self._at_the_desk(act) for method, act in methods.items()}
+        self._paths = Paths(self.endpoints)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Guard, find, call. Every failure leaves through here, as problem+json in our words."""
+        call = Call(request)
         try:
-            path, _, query = request.raw_path.partition("?")
-            token = self._guard(request, path)
-            endpoint, name = self._find(request.method, path)
-            return await endpoint(Call(request, query, token, name))
+            path, _, call.query = request.raw_path.partition("?")
+            call.token = self._guard(request, path)
+            endpoint, call.names = self._find(request.method, path)
+            return await endpoint(call)
         except Problem as problem:
             return problem.answer()
-        except StoreError as error:
-            logger.warning("The store did not answer the admin API: %s", error)
-            return store_problem(error).answer()
+        except GatewayError as error:
+            logger.warning("The admin API could not do what it was asked (%s): %s", ", ".join(call.happened) or "nothing", error)
+            return failure(error, call.happened, is_reading=request.method in ("GET", "HEAD")).answer()
         except (web.HTTPException, ConnectionError):
             return Problem(400, "The request cannot be read").answer()
         except Exception:
@@ -127,19 +108,21 @@ class Admin:
             raise Problem(401, "The admin token is required", headers={"WWW-Authenticate": 'Bearer realm="gateway admin"'})
         return token
 
-    def _find(self, method: str, path: str) -> tuple["Endpoint", str]:
-        """The endpoint, and the last part of its path where that is a name. Raises Problem."""
-        name = ""
-        if match := _NAMED.fullmatch(path):
-            path, name = match["collection"] + "{id}", match["name"]
-        methods = self.endpoints.get(path)
-        if methods is None:
+    def _find(self, method: str, path: str) -> tuple[Endpoint, tuple[str, ...]]:
+        """The endpoint, and the names in its path. Raises Problem."""
+        found = self._paths.find(path)
+        if found is None:
             raise Problem(404, "There is nothing at this address")
+        template, names = found
+        methods = self.endpoints[template]
         endpoint = methods.get("GET" if method == "HEAD" else method)
         if endpoint is None:
             allowed = ", ".join(methods)
             raise Problem(405, "This method is not served here", f"Served are: {allowed}.", headers={"Allow": allowed})
-        return endpoint, name
+        return endpoint, tuple(map(read_name, names))
+
+    def _at_the_desk(self, act: "Act") -> Endpoint:
+        return lambda call: act(self._desk, call)
 
     async def _get_metrics(self, call: Call) -> web.StreamResponse:
         body, content_type = self._exposition.page(call.request.headers.get("Accept", ""))
@@ -164,133 +147,26 @@ class Admin:
         return json_answer(document())
 
     async def _get_status(self, call: Call) -> web.StreamResponse:
-        try:
-            register = await self._log.members()
-            store = {"epoch": register.epoch or None, "head": register.head, "members": len(register.members)}
-        except StoreError:
-            store = {"epoch": None, "head": None, "members": None}
-        return json_answer(status_document(self._overview, store, self._config_path))
-
-    async def _post_revocation(self, call: Call) -> web.StreamResponse:
-        headers = call.request.headers
-        if "Content-Encoding" in headers:
-            raise Problem(415, "The body must not be compressed", headers={"Accept-Encoding": "identity"})
-        if call.request.content_length is not None and call.request.content_length > LARGEST_BODY:
-            raise Problem(413, "The body is too large", f"At most {LARGEST_BODY} bytes are read.", {"Connection": "close"})
-        revocation = read_revocation(
-            await call.request.read(),
-            headers.getall("Content-Type", []),
-            self._config.own_issuer,
-            self._issuers,
-            SOURCE,
-        )
-        try:
-            receipt = await self._log.revoke(revocation)
-        except RevocationRefused as error:
-            raise Problem(422, "The revocation is not valid", str(error)) from None
-        return self._told(call, receipt, revocation.kind.value, revocation.name, 201)
-
-    async def _delete_revocation(self, call: Call) -> web.StreamResponse:
-        name = read_id(call.name)
-        try:
-            receipt = await self._log.undo(name)
-        except RevocationRefused as error:
-            raise no_such_revocation(str(error)) from None
-        return self._told(call, receipt, "lift", name, 200)
-
-    def _told(self, call: Call, receipt: Receipt, kind: str, subject: str, status: int) -> web.StreamResponse:
-        """Count it, log who did it, and hand the receipt out. 202: not complete at the deadline [W3]."""
-        self._metrics.revocation(kind, SOURCE)
-        self._security.revocation(
-            kind=kind,
-            subject=subject,
-            by=f"admin token {call.token}",
-            receipt=receipt.id,
-            is_complete=receipt.complete,
-        )
-        return json_answer(receipt.as_json(), status if receipt.complete else 202)
+        store = await upkeep.store_document(self._desk)
+        told = status_document(self._overview, store, self._config_path)
+        return json_answer(told | await upkeep.office_document(self._desk))
 
 
-Endpoint = Callable[[Call], Awaitable[web.StreamResponse]]
+Act = Callable[[Desk, Call], Awaitable[web.StreamResponse]]
 
-_NAMED: Final = re.compile(r"(?P<collection>/v1/revocations/)(?P<name>[^/]+)")
-
-
-def store_problem(error: StoreError) -> Problem:
-    """503 that does not pretend: an append whose answer was lost may have happened; a lost store refused it."""
-    if isinstance(error, StoreLost):
-        detail = f"Nothing was recorded: {error}."
-    else:
-        detail = "The result is unknown: the revocation may or may not have been recorded. Repeat it; repeating is safe."
-    return Problem(
-        503, "The store did not answer", detail, headers={"Retry-After": str(RETRY_AFTER_S)}, reason="store-unavailable"
-    )
-
-
-class AdminListener:
-    """The admin port's socket and connections. `address` has port 0 resolved."""
-
-    def __init__(self, admin: Admin) -> None:
-        self._runner = web.ServerRunner(_Server(admin.answer), handle_signals=False, shutdown_timeout=FAREWELL_S)
-        self._held = Listeners(())
-        self.address: Address = Address()
-
-    async def start(self, listen: Address) -> None:
-        """Accept connections. Raises CannotListen when the address cannot be had."""
-        await self._runner.setup()
-        if listen.is_unix:
-            self._held = Listeners.open([listen])
-            await web.SockSite(self._runner, socket.socket(fileno=os.dup(self._held.descriptors[0]))).start()
-            self.address = listen
-            return
-        try:
-            await web.TCPSite(self._runner, listen.host, listen.port, reuse_address=True).start()
-        except OSError as error:
-            raise CannotListen(f"cannot listen on {listen}: {error.strerror or error}") from error
-        self.address = Address(host=listen.host, port=self._runner.addresses[0][1])
-
-    async def close(self) -> None:
-        await self._runner.cleanup()
-        self._held.close()
-
-
-class _Request(web.BaseRequest):
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        """Called before the head of every answer is written, error answers included: nobody learns what serves here."""
-        response.headers.popall("Server", None)
-
-
-class _Protocol(web.RequestHandler):
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """What aiohttp answers to a request it cannot parse; its own text repeats the sender's bytes."""
-        answer = Problem(status, "The request cannot be read").answer()
-        answer.force_close()
-        return answer
-
-
-# No access log: requests to the admin port are few, and what they changed is in the security log.
-_SERVER_SETTINGS: Final[dict[str, Any]] = {"access_log": None, "keepalive_timeout": 75.0, "max_line_size": 8190}
-
-
-class _Server(web.Server):
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
-        super().__init__(handler, request_factory=self._request)
-
-    def __call__(self) -> _Protocol:
-        return _Protocol(self, loop=asyncio.get_running_loop(), **_SERVER_SETTINGS)
-
-    def _request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> _Request:
-        return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=LARGEST_BODY)
+_AT_THE_DESK: Final[dict[str, dict[str, Act]]] = {
+    "/v1/revocations": {"POST": revocations.post_revocation},
+    "/v1/revocations/{id}": {"DELETE": revocations.delete_revocation},
+    "/v1/users": {"GET": users.list_users, "POST": users.add_user},
+    "/v1/users/{user}": {"GET": users.show_user, "DELETE": erase},
+    "/v1/users/{user}/password": {"PUT": users.set_password},
+    "/v1/users/{user}/groups": {"PUT": users.set_groups},
+    "/v1/users/{user}/block": {"POST": users.block, "DELETE": users.unblock},
+    "/v1/users/{user}/sessions": {"GET": sessions.list_sessions, "DELETE": sessions.end_sessions},
+    "/v1/sessions/{id}": {"DELETE": sessions.end_session},
+    "/v1/keys": {"GET": keys.list_keys},
+    "/v1/keys/rotate": {"POST": keys.rotate},
+    "/v1/keys/{kid}": {"DELETE": keys.retire},
+    "/v1/audit": {"GET": events.read_audit},
+    "/v1/purge": {"POST": upkeep.purge},
+}

@@ -1,137 +1,270 @@
-"""`GET /openapi.json`: the admin API as OpenAPI 3.1 tells it. A table in, a document out; a test compares it with the routes."""
+"""`GET /openapi.json`: the admin API as OpenAPI 3.1 tells it. A table in, a document out.
 
+Tests compare the table with the endpoints, and ask a running gateway everything that the document says can be asked.
+"""
+
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway import __version__
+from gateway.admin.events import CURSOR_FIELD, LINES, LONGEST_WAIT_S
+from gateway.admin.paths import is_name
+from gateway.admin.schemas import NAME, SCHEMAS
+from gateway.audit.event import Action
+from gateway.audit.read import LARGEST_PAGE
+from gateway.login.accounts import MOST_PER_PAGE
 
-_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 512}
 _PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_DONE: Final = "Done, and enforced by every worker that is not fenced."
+_MOMENT: Final = {"type": "string", "minLength": 1, "description": "A duration ago (`1h`), ISO 8601, or seconds since 1970."}
 
-RECEIPT: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["id", "enforced_by", "fenced", "workers", "complete", "durable", "took_ms"],
-    "properties": {
-        "id": {"type": "string", "description": "To undo it: DELETE /v1/revocations/{id}."},
-        "enforced_by": {"type": "integer", "description": "Workers that enforce it."},
-        "fenced": {"type": "integer", "description": "Workers that have provably stopped deciding."},
-        "workers": {"type": "integer", "description": "Members when it was appended."},
-        "complete": {"type": "boolean", "description": "enforced_by + fenced = workers."},
-        "durable": {"type": "boolean", "description": "On disk, or on a second machine, before this answer."},
-        "took_ms": {"type": "number"},
-        "not_fenced_routes": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Routes with `on_outage: stale` or `allow`: a worker counted as fenced may still serve these.",
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path. `done` is the status of success and the name of its answer's schema, or its media type; `refused`
+    are the statuses that it has beside those that every guarded operation has."""
+
+    path: str
+    method: str
+    summary: str
+    done: tuple[int, str]
+    body: str = ""
+    needs_body: bool = True
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+    is_open: bool = False
+    has_receipt: bool = False
+
+
+_NO_ACCOUNT: Final = {404: "There is no account of this name."}
+_OFF: Final = {409: "The built-in accounts are off."}
+_OPERATIONS: Final = (
+    Operation("/metrics", "get", "Prometheus or OpenMetrics text, by Accept.", (200, "text/plain"), is_open=True),
+    Operation("/livez", "get", "Whether the supervisor's loop turns.", (200, "text/plain"), is_open=True),
+    Operation(
+        "/readyz",
+        "get",
+        "Whether every worker is live, or was and one still is.",
+        (200, "text/plain"),
+        parameters={"verbose": {}},
+        refused={503: "Not ready, or stopping."},
+        is_open=True,
+    ),
+    Operation("/", "get", "A page that names the endpoints; empty without a token.", (200, "text/html"), is_open=True),
+    Operation("/openapi.json", "get", "This document.", (200, "application/json")),
+    Operation("/v1/status", "get", "Workers, replicas, store, issuers, upstreams, keys, sessions, accounts.", (200, "Status")),
+    Operation(
+        "/v1/revocations",
+        "post",
+        "Revoke a token, a session, what a user holds, or a key.",
+        (201, "Receipt"),
+        "Revocation",
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/revocations/{id}",
+        "delete",
+        "Lift a revocation made in error, and what it took along.",
+        (200, "Receipt"),
+        refused={404: "There is no such revocation."},
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/users",
+        "get",
+        "The built-in accounts by name, a page.",
+        (200, "Accounts"),
+        parameters={
+            "after": NAME | {"description": "`next` of the page before."},
+            "limit": {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": 100},
         },
-    },
-}
-
-_REVOCATION: Final[dict[str, Any]] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "token_id": _TEXT | {"description": "`jti`; of our own issuer unless one is named."},
-        "session": _TEXT | {"description": "`sid`; of every issuer unless one is named."},
-        "user": _TEXT | {"description": "The name the backend sees; of every issuer unless one is named."},
-        "key": _TEXT | {"description": "`kid`; of every issuer unless one is named."},
-        "issuer": _TEXT,
-        "reason": _TEXT,
-    },
-    "oneOf": [{"required": [name]} for name in ("token_id", "session", "user", "key")],
-}
+        refused=_OFF,
+    ),
+    Operation(
+        "/v1/users",
+        "post",
+        "Make an account.",
+        (201, "Account"),
+        "NewAccount",
+        refused={409: "The name is taken, or the built-in accounts are off."},
+    ),
+    Operation("/v1/users/{user}", "get", "One account.", (200, "Account"), refused=_NO_ACCOUNT),
+    Operation(
+        "/v1/users/{user}",
+        "delete",
+        "Erase a person: account, sessions, devices, first uses, the name in the audit trail. Says what is kept until when.",
+        (200, "Erasure"),
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/users/{user}/password",
+        "put",
+        "Set an account's password. Every session of it is over at once.",
+        (200, "SessionsReceipt"),
+        "NewPassword",
+        refused=_NO_ACCOUNT,
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/users/{user}/groups",
+        "put",
+        "Set an account's groups. They count from the next request on.",
+        (200, "GroupsReceipt"),
+        "Groups",
+        refused=_NO_ACCOUNT,
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/users/{user}/block",
+        "post",
+        "Keep a user of any issuer out until it is lifted.",
+        (201, "Receipt"),
+        "Reason",
+        needs_body=False,
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/users/{user}/block",
+        "delete",
+        "Let the user in again.",
+        (200, "Receipt"),
+        refused={404: "This user is not blocked."},
+        has_receipt=True,
+    ),
+    Operation("/v1/users/{user}/sessions", "get", "An account's sessions.", (200, "Sessions"), refused=_NO_ACCOUNT),
+    Operation(
+        "/v1/users/{user}/sessions",
+        "delete",
+        "End every session of an account.",
+        (200, "SessionsReceipt"),
+        refused=_NO_ACCOUNT,
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/sessions/{id}",
+        "delete",
+        "End one session of ours.",
+        (200, "Receipt"),
+        refused={404: "There is no such session."},
+        has_receipt=True,
+    ),
+    Operation("/v1/keys", "get", "Our own signing keys, oldest first.", (200, "Keys")),
+    Operation(
+        "/v1/keys/rotate",
+        "post",
+        "Sign with another key. `compromised`: refuse every other one, and remove all sessions.",
+        (200, "KeysReceipt"),
+        "Rotation",
+        needs_body=False,
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/keys/{kid}",
+        "delete",
+        "Refuse what one key signed; the one that signs is succeeded first.",
+        (200, "KeysReceipt"),
+        refused={404: "There is no such key."},
+        has_receipt=True,
+    ),
+    Operation(
+        "/v1/audit",
+        "get",
+        "The audit trail: newest first, or as it grows.",
+        (200, "Events"),
+        parameters={
+            "user": NAME | {"description": "A name, or a pseudonym."},
+            "action": {"enum": [action.value for action in Action]},
+            "since": _MOMENT,
+            "until": _MOMENT,
+            "limit": {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": 100},
+            "cursor": {"type": "string", "pattern": r"^[0-9]{1,15}-[0-9]{1,15}$"},
+            "follow": {"type": "string", "description": "Oldest first, from `since`, after `cursor`, or from now on."},
+            "wait": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": int(LONGEST_WAIT_S),
+                "default": 0,
+                "description": "With `follow`: how many seconds to wait for the first event.",
+            },
+            "format": {"enum": ["json", "lines", "ocsf"], "description": "Else by Accept."},
+        },
+    ),
+    Operation("/v1/purge", "post", "Remove what has expired, now.", (200, "Purged"), "Nothing", needs_body=False),
+)
 
 
 def document() -> dict[str, Any]:
     """The whole document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in _OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _told(operation)
     return {
         "openapi": "3.1.0",
         "info": {"title": "gateway admin API", "version": __version__},
-        "paths": {
-            "/metrics": {"get": _open("Prometheus or OpenMetrics text, by Accept.", "text/plain")},
-            "/livez": {"get": _open("The supervisor's loop turns.", "text/plain")},
-            "/readyz": {"get": _readyz()},
-            "/openapi.json": {"get": _guarded("This document.", {})},
-            "/": {"get": _open("A page that names the endpoints; empty without a token.", "text/html")},
-            "/v1/status": {"get": _guarded("Workers, replicas, store, keys, upstreams.", {"type": "object"})},
-            "/v1/revocations": {"post": _revoke()},
-            "/v1/revocations/{id}": {"delete": _undo()},
-        },
-        "components": {
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
-            "schemas": {
-                "Receipt": RECEIPT,
-                "Revocation": _REVOCATION,
-                "Problem": {
-                    "type": "object",
-                    "properties": {
-                        "type": {"type": "string"},
-                        "title": {"type": "string"},
-                        "status": {"type": "integer"},
-                        "detail": {"type": "string"},
-                        "errors": {"type": "object", "additionalProperties": {"type": "string"}},
-                    },
-                },
-            },
-        },
+        "paths": paths,
+        "components": {"securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}}, "schemas": SCHEMAS},
     }
 
 
-def _open(description: str, media_type: str) -> dict[str, Any]:
-    return {"summary": description, "responses": {"200": {"description": description, "content": {media_type: {}}}}}
+def _told(operation: Operation) -> dict[str, Any]:
+    told: dict[str, Any] = {"summary": operation.summary, "operationId": _name(operation), "responses": _answers(operation)}
+    if not operation.is_open:
+        told["security"] = [{"admin": []}]
+    if parameters := _parameters(operation):
+        told["parameters"] = parameters
+    if operation.body:
+        schema = {"schema": {"$ref": f"#/components/schemas/{operation.body}"}}
+        told["requestBody"] = {"required": operation.needs_body, "content": {"application/json": schema}}
+    return told
 
 
-def _readyz() -> dict[str, Any]:
-    operation = _open("Every worker is live, or was and one still is.", "text/plain")
-    operation["parameters"] = [{"name": "verbose", "in": "query", "schema": {}, "allowEmptyValue": True}]
-    operation["responses"]["503"] = {"description": "Not ready, or stopping."}
-    return operation
+def _name(operation: Operation) -> str:
+    """`put_v1_users_user_groups`: for programs made from the document."""
+    words = operation.path.replace("{", "").replace("}", "").replace(".", "_").split("/")
+    return "_".join(filter(None, (operation.method, *words))) if operation.path != "/" else f"{operation.method}_page"
 
 
-def _guarded(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "summary": description,
-        "security": [{"admin": []}],
-        "responses": {
-            "200": {"description": description, "content": {"application/json": {"schema": schema}}},
-            "401": {"description": "No admin token, or a wrong one.", "content": _PROBLEM},
-            "403": {"description": "A foreign Host or Origin.", "content": _PROBLEM},
-        },
-    }
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    names = [part[1:-1] for part in operation.path.split("/") if is_name(part)]
+    in_path = [{"name": name, "in": "path", "required": True, "schema": NAME} for name in names]
+    return in_path + [
+        {"name": name, "in": "query", "schema": schema, "allowEmptyValue": name in ("verbose", "follow")}
+        for name, schema in operation.parameters.items()
+    ]
 
 
-def _receipts(done: str) -> dict[str, Any]:
-    receipt = {"application/json": {"schema": {"$ref": "#/components/schemas/Receipt"}}}
-    return {
-        done: {"description": "Enforced by every worker that is not fenced.", "content": receipt},
-        "202": {"description": "Recorded, but not complete when the deadline came.", "content": receipt},
-        "401": {"description": "No admin token, or a wrong one.", "content": _PROBLEM},
-        "403": {"description": "A foreign Host or Origin.", "content": _PROBLEM},
-        "503": {"description": "The store did not answer: the result is unknown. Repeating is safe.", "content": _PROBLEM},
-    }
+def _answers(operation: Operation) -> dict[str, Any]:
+    status, what = operation.done
+    done: dict[str, Any] = {"description": _DONE if operation.has_receipt else operation.summary, "content": _content(what)}
+    if what == "Events":
+        done["content"][LINES] = {"schema": {}}
+        done["headers"] = {CURSOR_FIELD: {"description": "The cursor, where the answer is lines.", "schema": {"type": "string"}}}
+    answers: dict[int, dict[str, Any]] = {status: done}
+    if operation.has_receipt:
+        answers[202] = {"description": "Done, but not enforced everywhere when the deadline came.", "content": _content(what)}
+    answers |= {code: {"description": why, "content": _PROBLEM} for code, why in _refused(operation).items()}
+    return {str(code): answers[code] for code in sorted(answers)}
 
 
-def _revoke() -> dict[str, Any]:
-    return {
-        "summary": "Revoke a token, a session, what a user holds, or a key.",
-        "security": [{"admin": []}],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Revocation"}}},
-        },
-        "responses": {
-            **_receipts("201"),
-            "400": {"description": "Not a JSON object.", "content": _PROBLEM},
-            "413": {"description": "Larger than 16 KiB.", "content": _PROBLEM},
-            "415": {"description": "Not application/json.", "content": _PROBLEM},
-            "422": {"description": "A field is missing, unknown or wrong; `errors` names each.", "content": _PROBLEM},
-        },
-    }
+def _refused(operation: Operation) -> dict[int, str]:
+    """Every status that is no success, and when it comes."""
+    if operation.is_open:
+        return operation.refused | ({403: "A foreign Host or Origin."} if operation.path == "/" else {})
+    refused = {401: "No admin token, or a wrong one.", 403: "A foreign Host or Origin."} | operation.refused
+    if any(map(is_name, operation.path.split("/"))):
+        refused = {400: "A name in the path is not percent-encoded UTF-8.", 404: "There is nothing of this name."} | refused
+    if operation.body:
+        refused |= {400: "The body is not a JSON object, or the path cannot be read."}
+        refused |= {413: "The body is larger than 16 KiB.", 415: "The body is not application/json."}
+    if operation.body or operation.parameters:
+        refused |= {422: "A field is missing, unknown or wrong; `errors` names each."}
+        refused.setdefault(400, "The query cannot be read.")
+    if operation.path != "/openapi.json":
+        refused |= {503: "The store or the accounts' database did not answer; what is known to have happened is said."}
+    return refused
 
 
-def _undo() -> dict[str, Any]:
-    return {
-        "summary": "Lift a revocation made in error.",
-        "security": [{"admin": []}],
-        "parameters": [{"name": "id", "in": "path", "required": True, "schema": _TEXT}],
-        "responses": {**_receipts("200"), "404": {"description": "No such revocation.", "content": _PROBLEM}},
-    }
+def _content(what: str) -> dict[str, Any]:
+    if "/" in what:
+        return {what: {"schema": {"type": "object"}} if what == "application/json" else {}}
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{what}"}}}

@@ -1,39 +1,135 @@
-"""What `POST /v1/revocations` and its undoing are asked for: from a JSON body to a `Revocation`.
+"""`POST /v1/revocations`, and undoing one.
 
-Everything wrong with a body is told at once, by field. Nothing unknown is accepted: a misspelt `sesion` beside a `user` would
-otherwise revoke more than was meant, or less.
+What a revocation takes with it, in the same step and under the same id, so that undoing it lifts all of it:
+
+    user        our account of that name: its version is raised in the database, the truth about versions, and told to the log.
+                Its records stay, refused by their version: a revocation made in error really is undone [T2]
+    token_id    of ours: its session, whose refresh token travels with it; then its record goes [T3]
+    session     of ours: its record goes
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from gateway.admin.answers import Problem
-from gateway.revocation.entry import Kind, Revocation
-from gateway.tokens.strict_json import NotStrictJSON, loads_object
+from aiohttp import web
 
-LARGEST_BODY: Final = 16 * 1024
-LONGEST_TEXT: Final = 512
+from gateway.admin.acts import SOURCE, Act
+from gateway.admin.answers import Problem
+from gateway.admin.call import Call, Fields
+from gateway.admin.desk import Desk, receipt_answer
+from gateway.audit.event import Action
+from gateway.errors import GatewayError
+from gateway.revocation.entry import Kind, Revocation
+from gateway.revocation.log import RevocationRefused
+from gateway.sessions.model import session_of, subject_of
 
 SUBJECTS: Final = {"token_id": Kind.TOKEN, "session": Kind.SESSION, "user": Kind.USER, "key": Kind.KEY}
-_FURTHER: Final = ("issuer", "reason")
 ID_DIGITS: Final = 32
+_FURTHER: Final = ("issuer", "reason")
 _ID: Final = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.")
 
 
-def read_revocation(
-    raw: bytes, content_types: Sequence[str], own_issuer: str, issuers: Collection[str], source: str
-) -> Revocation:
-    """What the body asks for. Raises Problem: 415, 413, 400, or 422 with one text per wrong field."""
-    _refuse_media_type(content_types)
-    if len(raw) > LARGEST_BODY:
-        raise Problem(413, "The body is too large", f"At most {LARGEST_BODY} bytes are read.")
+async def post_revocation(desk: Desk, call: Call) -> web.Response:
+    """Revoke; the receipt. Raises Problem, StoreError, AccountsError."""
+    config, office = desk.config, desk.office
+    asked = read_revocation(
+        await call.fields(*SUBJECTS, *_FURTHER), config.own_issuer, [issuer.issuer for issuer in config.issuers]
+    )
+    also, user = await _what_goes_along(desk, call, asked)
     try:
-        body = loads_object(raw)
-    except NotStrictJSON as error:
-        raise Problem(400, "The body is not a JSON object", str(error)) from None
-    return _revocation(body, own_issuer, issuers, source)
+        receipt = await office.log.revoke(asked, *also)
+    except RevocationRefused as error:
+        raise Problem(422, "The revocation is not valid", str(error)) from None
+    sids = [fact.name for fact in (asked, *also) if fact.kind is Kind.SESSION and fact.issuer in ("", config.own_issuer)]
+    await office.forget(sids)
+    act = Act(
+        Action.REVOCATION,
+        asked.name,
+        tuple(fact.kind.value for fact in (asked, *also)),
+        user=user,
+        session=sids[0] if sids else asked.name if asked.kind is Kind.SESSION else "",
+        token_id=asked.name if asked.kind is Kind.TOKEN else "",
+        reason=asked.kind.value,
+        text=f"{asked.name}: {asked.reason}".removesuffix(": ") if asked.kind is Kind.KEY else asked.reason,
+    )
+    desk.acts.tell(call, act, receipt)
+    return receipt_answer(receipt, 201)
+
+
+async def delete_revocation(desk: Desk, call: Call) -> web.Response:
+    """Lift it; the receipt. Raises Problem, StoreError."""
+    name = read_id(call.names[0])
+    try:
+        receipt = await desk.office.log.undo(name)
+    except RevocationRefused as error:
+        raise no_such_revocation(str(error)) from None
+    desk.acts.tell(call, Act(Action.UNDO, name, ("lift",)), receipt)
+    return receipt_answer(receipt)
+
+
+async def _what_goes_along(desk: Desk, call: Call, asked: Revocation) -> tuple[tuple[Revocation, ...], str]:
+    """The further facts, and whose it is, where that is known."""
+    office, own = desk.office, desk.config.own_issuer
+    if asked.issuer not in ("", own):
+        return (), asked.name if asked.kind is Kind.USER else ""
+    match asked.kind:
+        case Kind.USER:
+            return await _account_facts(desk, call, asked)
+        case Kind.TOKEN if sid := session_of(asked.name):
+            return (office.session_fact(sid, asked.reason, SOURCE),), await whose(desk, sid)
+        case Kind.SESSION if subject_of(asked.name):
+            return (), await whose(desk, asked.name)
+    return (), ""
+
+
+async def _account_facts(desk: Desk, call: Call, asked: Revocation) -> tuple[tuple[Revocation, ...], str]:
+    """The version of our account of that name, and the name as it is spelled there."""
+    account = await desk.office.account(asked.name)
+    raised = None if account is None else await desk.office.accounts.bump_version(account.email)
+    if account is None or raised is None:
+        return (), asked.name
+    sub, version = raised
+    call.happened.append(f"the account's version was raised to {version}, which by itself refuses nothing yet")
+    facts = [desk.office.version_fact(sub, version, asked.reason, SOURCE)]
+    if account.email != asked.name:
+        facts.append(replace(asked, name=account.email))
+    return tuple(facts), account.email
+
+
+async def whose(desk: Desk, sid: str) -> str:
+    """The user of a session of ours, for the audit; empty when there is no saying."""
+    try:
+        record = await desk.office.sessions.fetch(sid)
+    except GatewayError:
+        return ""
+    return record.user if record is not None else ""
+
+
+def read_revocation(fields: Fields, own_issuer: str, issuers: Collection[str]) -> Revocation:
+    """What the body asks for. Raises Problem 422, with one text per wrong field."""
+    named = [name for name in SUBJECTS if name in fields]
+    values = {name: fields.text(name, "") for name in (*named, *_FURTHER)}
+    errors = fields.errors
+    if _TOKEN.match(values.get("token_id", "")):
+        errors["token_id"] = "is a whole token; its jti is asked for, and a token belongs into no request and no log"
+    if len(named) != 1:
+        errors.setdefault(
+            named[1] if named else "token_id", f"exactly one of {', '.join(SUBJECTS)} must be given, not {len(named)}"
+        )
+    known = {own_issuer, *issuers}
+    if values["issuer"] and values["issuer"] not in known:
+        errors["issuer"] = "is not an issuer of this gateway; configured are " + ", ".join(sorted(known))
+    fields.finish("The revocation is not valid")
+    return _revocation(named[0], values, own_issuer)
+
+
+def _revocation(subject: str, values: Mapping[str, Any], own_issuer: str) -> Revocation:
+    kind = SUBJECTS[subject]
+    issuer = values["issuer"] or (own_issuer if kind is Kind.TOKEN else "")
+    return Revocation(kind, values[subject], issuer, values["reason"], SOURCE)
 
 
 def read_id(text: str) -> str:
@@ -44,58 +140,5 @@ def read_id(text: str) -> str:
     raise no_such_revocation(f"an id has {ID_DIGITS} hexadecimal digits, this has {has}")
 
 
-def no_such_revocation(why: str = "it never was, or it has expired") -> Problem:
+def no_such_revocation(why: str) -> Problem:
     return Problem(404, "There is no such revocation", why)
-
-
-def _refuse_media_type(content_types: Sequence[str]) -> None:
-    """JSON must be called JSON: a form on a foreign page can send `text/plain`, and this it cannot."""
-    if len(content_types) == 1:
-        media_type, _, parameter = content_types[0].lower().replace(" ", "").partition(";")
-        if media_type == "application/json" and parameter in {"", "charset=utf-8", 'charset="utf-8"'}:
-            return
-    raise Problem(415, "The body must be application/json", headers={"Accept": "application/json"})
-
-
-def _revocation(body: Mapping[str, Any], own_issuer: str, issuers: Collection[str], source: str) -> Revocation:
-    errors = {name: "is not a field of a revocation" for name in body if name not in SUBJECTS and name not in _FURTHER}
-    errors = {_shown(name): text for name, text in errors.items()}
-    for name in (*SUBJECTS, *_FURTHER):
-        if name in body and (wrong := _wrong_text(body[name])):
-            errors[name] = wrong
-    if "token_id" not in errors and _TOKEN.match(body.get("token_id", "")):
-        errors["token_id"] = "is a whole token; its jti is asked for, and a token belongs into no request and no log"
-    named = [name for name in SUBJECTS if name in body]
-    if len(named) != 1:
-        errors.setdefault(
-            named[1] if named else "token_id", f"exactly one of {', '.join(SUBJECTS)} must be given, not {len(named)}"
-        )
-    if "issuer" in body and "issuer" not in errors and body["issuer"] not in {own_issuer, *issuers}:
-        errors["issuer"] = "is not an issuer of this gateway; configured are " + ", ".join(sorted({own_issuer, *issuers}))
-    if errors:
-        raise Problem(422, "The revocation is not valid", errors=errors)
-    kind = SUBJECTS[named[0]]
-    return Revocation(
-        kind=kind,
-        name=body[named[0]],
-        issuer=body.get("issuer", own_issuer if kind is Kind.TOKEN else ""),
-        reason=body.get("reason", ""),
-        source=source,
-    )
-
-
-def _wrong_text(value: object) -> str:
-    if not isinstance(value, str):
-        return "must be a string"
-    if not value:
-        return "must not be empty"
-    if len(value) > LONGEST_TEXT:
-        return f"must not be longer than {LONGEST_TEXT} characters"
-    if not value.isprintable():
-        return "must not contain control characters"
-    return ""
-
-
-def _shown(name: str) -> str:
-    """An unknown field's name, short enough to be told back. JSON escapes the rest."""
-    return name[:64]

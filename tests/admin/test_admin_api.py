@@ -16,7 +16,7 @@ from supervising import ISSUER, TOKENS, Running, configuration, eventually, runn
 
 from gateway import __version__
 from gateway.admin.answers import SECURITY_HEADERS
-from gateway.admin.openapi import RECEIPT
+from gateway.admin.schemas import RECEIPT
 from gateway.clock import Clock
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import connect
