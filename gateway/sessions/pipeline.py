@@ -29,9 +29,12 @@ async def run_script_often(store: Store, script: Script, calls: Sequence[tuple[s
     """One script, with one key each time. Raises `StoreUnavailable` when one of them failed; the others may have been done."""
     commands = [("EVALSHA", script.digest, 1, key, *arguments) for key, arguments in calls]
     answers = await run_commands(store, commands)
-    for at, answer in enumerate(answers):
-        if isinstance(answer, NoScriptError):  # nothing was done; the first that goes alone takes the text along
-            answers[at] = await run_script(store, script, [calls[at][0]], calls[at][1])
+    missed = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]  # nothing was done there
+    if missed:
+        first, *others = missed
+        answers[first] = await run_script(store, script, [calls[first][0]], calls[first][1])  # takes the text along
+        for at, answer in zip(others, await run_commands(store, [commands[at] for at in others]), strict=True):
+            answers[at] = answer
     refuse_errors(answers)
     return answers
 
