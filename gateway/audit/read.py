@@ -150,6 +150,8 @@ class Reader:
 
     async def _before(self, before: _Id, since: _Id) -> tuple[list[_Stored], bool]:
         """Events before an id, newest first, and whether they are all there are."""
+        if before == (0, 0):
+            return [], True  # the store refuses to look before its first id
         portions = [
             await command(self._store, "XREVRANGE", stream, f"({_text(before)}", _text(since), "COUNT", PORTION)
             for stream in (TRAIL, STRANGERS)
