@@ -9,7 +9,7 @@ Revocations are not in the table: they never stop. What is full is judged by the
 memory where the store has none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -66,8 +66,13 @@ class Memory:
                 answer = await self._store.info("memory")
         except StoreUnavailable:
             return
-        maximum = _bytes(answer.get("maxmemory")) or _bytes(answer.get("total_system_memory"))
-        self._allowed = allowed(_bytes(answer.get("used_memory")), maximum)
+        self._allowed = allowed(*use_of(answer))
+
+
+def use_of(answer: Mapping[str, object]) -> tuple[int, int]:
+    """Bytes used, and how many there are, from what `INFO memory` says; 0: it does not."""
+    maximum = _bytes(answer.get("maxmemory")) or _bytes(answer.get("total_system_memory"))
+    return _bytes(answer.get("used_memory")), maximum
 
 
 def _bytes(value: object) -> int:

@@ -126,6 +126,7 @@ async def test_who_comes_back_is_somebody_new(store: Store, action: Action):
     assert [one.event.user for one in found[2:]] == [ALICE, ALICE]
     assert found[2].pseudonym == found[3].pseudonym != pseudonym
     assert found[0].is_erased
+    assert await command(store, "ZCARD", FORGOTTEN) == 0, "not for one event: for good"
 
 
 async def test_what_was_erased_is_not_found_by_name_but_by_the_pseudonym(store: Store):

@@ -83,6 +83,16 @@ def test_B1_strangers_have_a_bound_and_overflow_into_a_row_without_network():
     assert [(event.network, event.route, event.count) for event in events] == [("", "", 96)]
 
 
+def test_B1_the_bounds_are_those_of_one_minute():
+    rows = Rows(most=2, most_strangers=2)
+    for minute in range(3):
+        for number in range(5):
+            add(rows, NOON + 60 * minute, network=f"10.0.{number}.0/24")
+            add(rows, NOON + 60 * minute, user=f"user{number}", session="s")
+        assert len(rows) == 2 + 2 + 1
+        assert not add(rows, NOON + 60 * minute, user="user1", session="s")
+
+
 def test_B1_users_have_a_bound_too():
     rows = Rows(most=3)
     firsts = sum(add(rows, user=f"user{number}", session="s") for number in range(100))

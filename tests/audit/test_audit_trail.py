@@ -285,6 +285,15 @@ async def test_B1_names_are_bounded_with_the_events_that_need_them(store: Store)
     assert not any(one.is_erased for one in await everything(store)), "no event outlives its name"
 
 
+async def test_B1_the_names_of_the_oldest_events_leave_first(store: Store):
+    trail = trail_of(store, max_length=100)
+    for number in range(BATCH):
+        trail.record(login(number, user=f"user{number}@example.com"))
+    await trail.flush()
+    left = {name.decode() for name in await command(store, "HVALS", NAMES)}
+    assert left == {f"user{number}@example.com" for number in range(BATCH - 100, BATCH)}
+
+
 async def test_everything_expires_when_nobody_writes_or_purges(store: Store):
     trail = trail_of(store, keep_s=3600.0)
     trail.record(login())
