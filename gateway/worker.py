@@ -29,6 +29,7 @@ from gateway.audit.trail import Trail
 from gateway.boot import Boot, handed_over
 from gateway.clock import Clock
 from gateway.config.load import Loaded, load
+from gateway.denials import Denials
 from gateway.enforce.country import Countries
 from gateway.enforce.known import Known
 from gateway.enforce.verdict import Deny
@@ -41,7 +42,6 @@ from gateway.portal.language import Language, language_of
 from gateway.portal.pages import Pages
 from gateway.portal.portal import Portal
 from gateway.proxy.assertion import Assertions
-from gateway.proxy.denials import Denials
 from gateway.proxy.inside import InsidePool
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.live import end_all_revoked, end_if_revoked
@@ -226,6 +226,7 @@ class Worker:
             csrf_cookie="__Host-csrf" if config.cookies.secure else "csrf",
             on_problem=logger.error,
         )
+        denials = Denials(self._metrics, security, self._known.fingerprint, trail)
         portal = Portal(
             config=config,
             known=self._known,
@@ -237,8 +238,8 @@ class Worker:
             clock=clock,
             pages=pages,
             memory=memory,
+            denials=denials,
         )
-        denials = Denials(self._metrics, security, self._known.fingerprint, trail)
         return Inside(
             log=log,
             journal=journal,

@@ -19,12 +19,12 @@ from issuing import Provider, key_set, rsa_signer
 from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.config.schema import Config
+from gateway.denials import Denials
 from gateway.enforce.known import Known
 from gateway.enforce.verified import Verified
 from gateway.errors import StoreUnavailable
 from gateway.portal.language import Language, language_of
 from gateway.portal.pages import Pages
-from gateway.proxy.denials import Denials
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool

@@ -22,6 +22,7 @@ from bench.systems import gateway
 from bench.tokens import ISSUER, LIFETIME_S, Token
 from gateway.clock import Clock
 from gateway.config.load import load
+from gateway.denials import Denials
 from gateway.enforce.known import Known
 from gateway.enforce.verified import Verified
 from gateway.proxy.client import ClientConnection

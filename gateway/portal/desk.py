@@ -12,11 +12,12 @@ from gateway.audit.pressure import Memory
 from gateway.audit.trail import Trail
 from gateway.clock import Clock
 from gateway.config.schema import Config
+from gateway.denials import Asker, Denials
 from gateway.enforce.extract import MalformedCredential, bearer
 from gateway.enforce.known import Known
 from gateway.enforce.session import prepare
 from gateway.enforce.signs import Signs
-from gateway.enforce.verdict import Allow
+from gateway.enforce.verdict import Allow, Deny
 from gateway.enforce.verified import Verified
 from gateway.enforce.verify import Refused, authenticate
 from gateway.login.accounts import Accounts
@@ -27,6 +28,7 @@ from gateway.portal.asking import Asking, Refusal
 from gateway.portal.pages import Pages
 from gateway.reasons import REFUSALS, Reason
 from gateway.revocation.entry import Kind, fact_key
+from gateway.routes.own import OWN_NAME
 from gateway.routes.route import Access, Route
 from gateway.sessions.cache import Entry
 from gateway.sessions.keeper import SessionKeeper
@@ -54,6 +56,7 @@ class Desk:
         clock: Clock,
         pages: Pages,
         memory: Memory,
+        denials: Denials,
     ) -> None:
         self.config = config
         self.known = known
@@ -64,6 +67,7 @@ class Desk:
         self.clock = clock
         self.pages = pages
         self.memory = memory
+        self.denials = denials
         self.accounts = Accounts(config.accounts.database, clock)
         self.passwords = Passwords()
         self.devices = KnownDevices(self.store, clock)
@@ -155,6 +159,10 @@ class Desk:
             return Reason.STORE_UNAVAILABLE if token is None else token.reason
         verdict = judge(token, _ANYWHERE, self.known, self.clock.wall(), self.clock.boot())
         return token if isinstance(verdict, Allow) else getattr(verdict, "reason", Reason.STORE_UNAVAILABLE)
+
+    def denied(self, verdict: Deny, asking: Asking) -> None:
+        """A token was refused by one of our own endpoints: told as by the data plane."""
+        self.denials.tell(verdict, Asker(asking.address, asking.request_id, asking.shown), OWN_NAME, self.clock.wall())
 
     def record(
         self,

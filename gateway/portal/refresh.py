@@ -46,8 +46,11 @@ async def refresh(desk: Desk, asking: Asking) -> web.Response:
     refreshed = await desk.keeper.refresh(token.record_name, presented_by(needed, desk.signs(asking)))
     if refreshed.minted is None:
         if refreshed.reason is None and needed.barred is not None:
+            desk.denied(needed.barred, asking)
             raise await _barred(desk, needed.barred)
-        raise _refused(refreshed.reason or Reason.UNKNOWN_SESSION)
+        reason = refreshed.reason or Reason.UNKNOWN_SESSION
+        desk.denied(Deny(reason, "", needed.token), asking)
+        raise _refused(reason)
     judged = desk.judge_minted(refreshed.minted, judge)
     if not isinstance(judged, Verified):
         raise _refused(judged)
@@ -64,6 +67,7 @@ async def _judged(desk: Desk, asking: Asking, token: Verified) -> NeedsRefresh:
                 assert token.own is not None
                 await desk.keeper.fetch(token.record_name, token.own.generation)
             case Deny():
+                desk.denied(verdict, asking)
                 raise _refused(verdict.reason)
     raise StoreUnavailable("the record changes faster than it can be read")
 

@@ -6,6 +6,7 @@
 import logging
 from typing import TYPE_CHECKING, Final
 
+from gateway.denials import Asker, Denials
 from gateway.enforce.verdict import Allow, Deny, Verdict
 from gateway.reasons import Reason
 from gateway.routes.route import Route
@@ -14,7 +15,6 @@ from gateway.telemetry.metrics import ALLOW, ALLOW_STALE, DENY, RouteMetrics, Wo
 
 if TYPE_CHECKING:
     from gateway.enforce.known import Known
-    from gateway.proxy.denials import Denials
     from gateway.proxy.renewal import Renewal
     from gateway.wire.head import RequestHead
 
@@ -65,7 +65,7 @@ class Report:
 
     __slots__ = ("_access", "_denials", "_fingerprints", "_log", "_routes", "_sessions", "metrics")
 
-    def __init__(self, metrics: WorkerMetrics, access: AccessLog, denials: "Denials", known: "Known", routes: list[str]) -> None:
+    def __init__(self, metrics: WorkerMetrics, access: AccessLog, denials: Denials, known: "Known", routes: list[str]) -> None:
         self.metrics = metrics
         self._access = access
         self._denials = denials
@@ -102,7 +102,8 @@ class Report:
             route.upstream if route is not None and record.asked_at else None,
         )
         if type(verdict) is Deny:
-            self._denials.tell(verdict, record, name, now)
+            asker = Asker(record.address, record.request_id.decode("ascii"), record.head)
+            self._denials.tell(verdict, asker, name, now)
         elif token is not None and (entry := token.entry) is not None:
             self._sessions.note(entry, now, record.address)
         if self._fingerprints.noticed:

@@ -1,0 +1,48 @@
+"""Gateways with accounts for this folder: two workers, a backend that records; in a second one tokens live for two seconds."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from attacks.wire_gateway import ROUTES, Wire, wire
+from browser import Browser
+
+ACCOUNTS: dict[str, Any] = {
+    "public_url": "https://shop.example",
+    "accounts": {"database": "sqlite+aiosqlite:///accounts.db", "registration": "open"},
+    "trusted_proxies": ["127.0.0.0/8"],
+    "routes": ROUTES,
+}
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """Shared; nobody hurts it. Users are named by their tests."""
+    with wire(tmp_path_factory.mktemp("identity"), **ACCOUNTS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def quick_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """The same with access tokens that live for two seconds and a grace of one."""
+    settings = ACCOUNTS | {"tokens": {"access_ttl": "2s"}, "sessions": {"grace": "1s"}}
+    with wire(tmp_path_factory.mktemp("quick"), **settings) as running:
+        yield running
+
+
+NewBrowser = Callable[..., Browser]
+
+
+@pytest.fixture
+def browser(shop: Wire) -> NewBrowser:
+    """A browser at the shared gateway in which a new user is signed in."""
+
+    def new(*, wire: Wire = shop, **options: Any) -> Browser:
+        made = Browser(wire, **options)
+        made.sign_in(f"user-{next(_numbers)}@example.com")
+        return made
+
+    return new
