@@ -24,7 +24,7 @@ from typing import Final
 
 import uvloop
 
-from gateway.audit.pressure import Memory
+from gateway.audit.pressure import Memory, Use
 from gateway.audit.trail import Trail
 from gateway.boot import Boot, handed_over
 from gateway.clock import Clock
@@ -154,7 +154,7 @@ class Worker:
         following = loop.create_task(follower.run())
         beside = [
             loop.create_task(work)
-            for work in (self._beat(follower, plane), inside.journal.run(), inside.keeper.run(), inside.trail.run())
+            for work in (self._beat(follower, inside), inside.journal.run(), inside.keeper.run(), inside.trail.run())
         ]
         keys = [loop.create_task(source.start()) for source in self._sources.values()]
         loading = loop.create_task(asyncio.to_thread(self._load))
@@ -406,13 +406,14 @@ class Worker:
                 found.append(bind_shared(host.strip("[]"), int(port)))
         return found
 
-    async def _beat(self, follower: Follower, plane: Plane) -> None:
+    async def _beat(self, follower: Follower, inside: Inside) -> None:
         """Tell the supervisor, from the event loop, that it turns, and how the replica stands."""
         while True:
             boot = self._clock.boot()
             verified, self._known.verified_by_key = self._known.verified_by_key, {}
             for key_id, tokens in verified.items():
                 self._metrics.key_used(key_id, tokens)
+            inside.first_uses.may_record = inside.memory.allows(Use.FIRST_USE)  # [B1]
             self._metrics.heartbeat(boot)
             state = self._view.state.value
             if self._view.state is State.LIVE and not (

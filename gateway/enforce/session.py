@@ -43,8 +43,8 @@ def is_current(token: Verified, entry: Entry) -> bool:
     if entry.is_dirty:
         return False
     record, own = entry.record, token.own
-    if own is None or own.is_refresh or not isinstance(record, Record):  # a refresh token is told to the store by its rotation
-        return True
+    if own is None or own.is_refresh or own.is_unseen or not isinstance(record, Record):
+        return True  # a refresh token is told to the store by its rotation
     return record.used >= own.generation
 
 

@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What only tokens of this gateway say. `generation` counts the rotations of their session."""
+    """What only tokens of this gateway say. `generation` counts the rotations of their session.
+
+    `is_unseen`: it was minted for the request at hand, no client has shown it yet.
+    """
 
     generation: int
     is_refresh: bool = False
+    is_unseen: bool = False
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -10,6 +10,7 @@ can be read is a store that cannot be used.
 """
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.enforce.decide import Done
@@ -81,7 +82,7 @@ async def _fetch(verdict: NeedsSession, done: Done, head: RequestHead, record: R
 
 def _fetched(token: Verified, head: RequestHead, address: str, plane: "Plane") -> Coroutine[Any, Any, None]:
     if token.own is not None:
-        return plane.sessions.fetch(token.record_name, token.own.generation)
+        return plane.sessions.fetch(token.record_name, 0 if token.own.is_unseen else token.own.generation)
     look = Look(**plane.known.fingerprint.signs(shown_by(head), address).to_remember())
     lifetime_s = plane.known.issuers[token.issuer].session_lifetime
     return plane.sessions.fetch_first_use(Seen(token.issuer, token.subject, token.record_name, lifetime_s, look))
@@ -99,6 +100,8 @@ async def _rotate(verdict: NeedsRefresh, done: Done, head: RequestHead, record: 
     if isinstance(access, Refused):
         # Our own keys changed between the signature and this line: the client asks again and gets a token of the new one.
         raise StoreUnavailable(f"a token of our own was refused: {access.detail}")
+    assert access.own is not None
+    access.own = replace(access.own, is_unseen=True)
     access.is_from_cookie = True
     access.entry = refreshed.entry
     prepare(refreshed.minted.access, access, plane.known)

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 # What a refresh token that gets nothing is told.
 _REASONS: Final = {
     Outcome.REUSED: Reason.REFRESH_REUSED,
-    Outcome.REFUSED: Reason.REFRESH_REUSED,
+    Outcome.REFUSED: Reason.DEVICE_CHANGED,
     Outcome.EXPIRED: Reason.EXPIRED_TOKEN,
     Outcome.OUTDATED: Reason.OLD_VERSION,
     Outcome.ABSENT: Reason.UNKNOWN_SESSION,
@@ -128,7 +128,10 @@ class SessionKeeper:
         created = await self.store.create(login)
         minted = self._mint.mint(created.record)
         if created.surplus:
-            await self.ending.end(created.surplus, reason="more sessions than one account may have", source="login")
+            try:
+                await self.ending.end(created.surplus, reason="more sessions than one account may have", source="login")
+            except StoreError as error:  # they are named again at the next login
+                _log.warning("%d sessions too many could not be ended: %s", len(created.surplus), error)
         return minted
 
     async def renew(self, sid: str, version: int, network: str) -> Minted | None:

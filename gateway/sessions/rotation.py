@@ -12,12 +12,12 @@ not for long: whoever comes later holds a generation that was used up, and that 
     any              its account's version grew meanwhile [L8]                   outdated    nothing revives
     n + k            generation n: the store lost a write                        recovered   counted from n + k, rotated
     n                                                                            rotated
+    n - 1            after the grace, and n was used                             reused      ends
     n - 1            from a device of another class, a known browser             reused      ends
     n - 1            … something that is no known browser                        refused     media players, webviews
     n - 1            from another network, as it was for n - 1 already           reused      ends
     n - 1            inside the grace                                            repeated    the same successor
     n - 1            after it, n was never used                                  late        the same one, dated anew
-    n - 1            after it                                                    reused      ends
     less                                                                         reused      ends
 
 `late` dates the successor anew, because what was minted minutes ago would come out expired: the same generation and the same
@@ -153,11 +153,11 @@ def _rotate(family: Family, presented: Presented, now: float, rules: Rules) -> J
 
 
 def _repeat(family: Family, presented: Presented, now: float, rules: Rules) -> Judgement:
-    if not presented.is_same_device:
-        return _end(family) if presented.is_recognised else Judgement(Outcome.REFUSED, family)
     is_in_grace = now - family.rotated_at <= rules.grace_s
     if not is_in_grace and family.used >= family.generation:
         return _end(family)
+    if not presented.is_same_device:
+        return _end(family) if presented.is_recognised else Judgement(Outcome.REFUSED, family)
     is_odd = _is_odd(family, presented)
     if is_odd and family.odd_generation == family.generation - 1:
         return _end(family)

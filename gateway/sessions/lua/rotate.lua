@@ -42,9 +42,9 @@ if presented >= generation then
 end
 
 if presented < generation - 1 then return ended() end
-if not is_same_device then return is_recognised and ended() or told('refused') end
 local is_in_grace = now - rotated_at <= grace
 if not is_in_grace and used >= generation then return ended() end
+if not is_same_device then return is_recognised and ended() or told('refused') end
 local is_odd = network ~= '' and record[ROTATED_FROM] ~= '' and network ~= record[ROTATED_FROM]
 if is_odd and odd_generation == generation - 1 then return ended() end
 if not may_rotate then return told('barred') end
