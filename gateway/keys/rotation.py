@@ -205,9 +205,7 @@ class Rotation:
             kept = await self._fetch(is_lenient=gives_up)
             ring = await change(kept)
             try:
-                receipt = await commit(
-                    self._log, self._secrets, kept, ring, self._issuer, reason=reason, drop=kept.unreadable if gives_up else ()
-                )
+                receipt = await commit(self._log, self._secrets, kept, ring, self._issuer, reason=reason, drop=kept.unreadable)
             except StoreConflict:
                 if attempt == _ATTEMPTS:
                     raise

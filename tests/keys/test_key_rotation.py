@@ -464,5 +464,19 @@ async def test_the_schedule_goes_on_through_an_outage_and_gives_its_lease_back(s
     await store.aclose()
 
 
+async def test_what_keeps_the_schedule_from_its_work_is_said_once_and_plainly(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    undeclared = a_rotation(store)
+    for _ in range(3):
+        assert not await undeclared._attempt()
+    (line,) = (record for record in caplog.records if record.name == "gateway.keys.rotation")
+    assert (line.levelname, line.exc_info) == ("WARNING", None)
+    assert "gateway store init" in line.getMessage()
+    await a_log(store).declare()
+    assert not await undeclared._attempt(), "there may be more to do at once"
+    assert await undeclared._attempt()
+
+
 def test_the_issuer_of_the_facts_is_our_own(store: Store) -> None:
     assert a_rotation(store)._issuer == ISSUER

@@ -1,7 +1,7 @@
 """The ring in a real store: read, compared and set, written together with the facts and the entry."""
 
 import pytest
-from ring_worker import ISSUER, SECRETS, a_log, age, ring_worker
+from ring_worker import ISSUER, SECRETS, a_log, age, hang, ring_worker
 
 from gateway.errors import KeySetError, StoreConflict, StoreLost, StoreUnavailable
 from gateway.keys.store import LEADER, RING, Kept, commit, fetch, lead, load
@@ -126,6 +126,14 @@ async def test_W1_a_repeated_change_is_written_once_and_names_the_same_position(
     assert [kind for kind, _ in await entries(store)] == ["ring", "key", "ring"]
     assert (await load(store, SECRETS)).revision == 2
     assert receipt.complete
+
+
+async def test_W1_the_receipt_of_a_repeated_change_waits_for_the_change_and_not_for_something_older(store: Store) -> None:
+    log = a_log(store, deadline_s=0.2)
+    await hang(store, await log.declare())
+    read = await fetch(store, SECRETS)
+    receipt = await commit(Repeating(log), SECRETS, read, a_ring("ES256"), ISSUER, reason="test")  # type: ignore[arg-type]
+    assert (receipt.workers, receipt.enforced_by, receipt.complete) == (1, 0, False)
 
 
 class Repeating:
