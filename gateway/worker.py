@@ -24,6 +24,7 @@ from typing import Final
 
 import uvloop
 
+from gateway.audit.event import Action, Event, Outcome
 from gateway.audit.pressure import Memory, Use
 from gateway.audit.trail import Trail
 from gateway.boot import Boot, handed_over
@@ -140,6 +141,7 @@ class Worker:
         self._known = Known.of(config, self._view, csrf_keys)
         self._mint = Mint(config.own_issuer, config.tokens.audience, self._known.csrf.value_of)
         self._sources: dict[str, KeySetSource] = {}
+        self._subdued: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -385,6 +387,20 @@ class Worker:
 
         return adopt
 
+    def _tell_subdued(self, inside: Inside) -> None:
+        """Say once that a fingerprint's action has fallen to `alert`, and once that it has not any more [S2]."""
+        now = self._clock.wall()
+        subdued = self._known.fingerprint.subdued(now)
+        self._metrics.subdued(subdued)
+        for signal in subdued - self._subdued:
+            logger.error(
+                "too many sessions changed their %s at once: that is only told for now; is trusted_proxies right?", signal
+            )
+            inside.trail.record(Event(now, Action.FINGERPRINT_CALMED, Outcome.OBSERVED, reason=f"{signal}-changed"))
+        for signal in self._subdued - subdued:
+            logger.warning("sessions change their %s as often as usual again", signal)
+        self._subdued = subdued
+
     async def _wait_until_live(self) -> None:
         """Until the replica is live, for a moment; a store that is away must not look like a gateway that is."""
         loop = asyncio.get_running_loop()
@@ -413,6 +429,7 @@ class Worker:
             verified, self._known.verified_by_key = self._known.verified_by_key, {}
             for key_id, tokens in verified.items():
                 self._metrics.key_used(key_id, tokens)
+            self._tell_subdued(inside)
             inside.first_uses.may_record = inside.memory.allows(Use.FIRST_USE)  # [B1]
             self._metrics.heartbeat(boot)
             state = self._view.state.value

@@ -45,6 +45,10 @@ class Fingerprints:
         self.reader = reader
         self.noticed: list[Notice] = []
 
+    def subdued(self, now: float) -> frozenset[str]:
+        """The signals whose actions have fallen to `alert`, because too many sessions differ at once [S2]: worth a page."""
+        return frozenset(signal.value for signal in self._calm.subdued(now))
+
     def signs(self, shown: Shown, address: str) -> Signs:
         """The signs of one request."""
         return self.reader.read(shown.browser, address)

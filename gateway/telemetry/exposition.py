@@ -172,7 +172,14 @@ class Exposition(Collector):
         logins = CounterMetricFamily("gateway_logins", "Attempts to sign in, by what came of them.", labels=("outcome",))
         _add_row(logins, totals, layout.logins, LOGIN_OUTCOMES)
         sessions = GaugeMetricFamily("gateway_sessions", "Sessions of this gateway's own accounts.", value=facts.sessions)
-        yield from (refreshes, mismatches, logins, sessions)
+        subdued = GaugeMetricFamily(
+            "gateway_fingerprint_subdued_workers",
+            "Workers whose action for this signal has fallen to alert, because too many sessions differ at once.",
+            labels=("signal",),
+        )
+        for signal, at in layout.subdued.items():
+            subdued.add_metric((signal,), totals[at])
+        yield from (refreshes, mismatches, subdued, logins, sessions)
         yield from self._keys(facts)
         yield CounterMetricFamily(
             "gateway_audit_events_lost", "Events that the audit trail will never hold.", value=totals[layout.audit_lost]

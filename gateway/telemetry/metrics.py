@@ -120,6 +120,7 @@ class Layout:
         "routes",
         "state",
         "store_command",
+        "subdued",
         "upstreams",
     )
 
@@ -135,6 +136,7 @@ class Layout:
         self.log_epoch = block.gauge("log epoch")
         self.log_sequence = block.gauge("log sequence")
         self.clock_offset = block.gauge("clock offset")
+        self.subdued = {signal: block.gauge(f"subdued {signal}") for signal in SIGNALS}
         self.connections = {side: block.gauge(f"connections {side}") for side in SIDES}
         # Of each upstream: whether the last attempt to connect failed, and when it was (boot clock; 0 never).
         self.upstreams = {
@@ -282,6 +284,11 @@ class WorkerMetrics:
         """A session was seen from another client: `signal` of SIGNALS, `action` of SIGNAL_ACTIONS."""
         place = SIGNALS.index(signal) * len(SIGNAL_ACTIONS) + SIGNAL_ACTIONS.index(action)
         self._cells[self._layout.mismatches + place] += 1.0
+
+    def subdued(self, signals: frozenset[str]) -> None:
+        """The signals whose actions have fallen to `alert` at the moment."""
+        for signal, at in self._layout.subdued.items():
+            self._cells[at] = float(signal in signals)
 
     def login(self, outcome: str) -> None:
         """Somebody tried to sign in: `outcome` of LOGIN_OUTCOMES."""

@@ -74,8 +74,8 @@ def test_the_configuration_says_what_is_known_before_keys_arrive(tmp_path: Path)
         identity={"preset": "remote-user"},
     )
     view = View()
-    known = Known.of(load(path).config, view)
+    known = Known.of(load(path).config, view, [b"csrf"])
     assert known.replica is view
     assert (known.max_staleness_s, known.stale_limit_s, known.preset) == (3.0, 60.0, "remote-user")
-    assert list(known.issuers) == ["https://idp.example"]
+    assert list(known.issuers) == ["https://idp.example", known.own_issuer]
     assert known.issuers["https://idp.example"].keys is None
