@@ -392,13 +392,13 @@ class Worker:
         now = self._clock.wall()
         subdued = self._known.fingerprint.subdued(now)
         self._metrics.subdued(subdued)
-        for signal in subdued - self._subdued:
+        for changed in subdued - self._subdued:
             logger.error(
-                "too many sessions changed their %s at once: that is only told for now; is trusted_proxies right?", signal
+                "too many sessions changed their %s at once: that is only told for now; is trusted_proxies right?", changed
             )
-            inside.trail.record(Event(now, Action.FINGERPRINT_CALMED, Outcome.OBSERVED, reason=f"{signal}-changed"))
-        for signal in self._subdued - subdued:
-            logger.warning("sessions change their %s as often as usual again", signal)
+            inside.trail.record(Event(now, Action.FINGERPRINT_CALMED, Outcome.OBSERVED, reason=f"{changed}-changed"))
+        for changed in self._subdued - subdued:
+            logger.warning("sessions change their %s as often as usual again", changed)
         self._subdued = subdued
 
     async def _wait_until_live(self) -> None:

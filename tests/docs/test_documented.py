@@ -63,7 +63,7 @@ def test_every_metric_and_its_labels_are_documented():
     layout = Layout.of(config)
     cells = Cells.create(layout.block, 2)
     try:
-        exposition = Exposition(layout, cells, 2.0, lambda: SupervisorFacts(1, 1, 0, True), lambda: 1.0)
+        exposition = Exposition(layout, cells, 2.0, lambda: SupervisorFacts(1, 1, 0, True, 0, (("kid", 1.0),)), lambda: 1.0)
         missing = []
         for metric in exposition.collect():
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
