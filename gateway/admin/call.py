@@ -23,8 +23,9 @@ _MOST_PARAMETERS: Final = 16
 
 T = TypeVar("T")
 
-# RFC 3986 section 3.3: what may stand in a segment of a path, with escapes that are ones.
-_SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
+# What clients leave as it is in a segment of a path (more than RFC 3986 has: `|` is one), and escapes that are ones. A backslash
+# is a slash to some.
+_SEGMENT: Final = re.compile(r"(?:[!-~](?<![%/?#\\])|%[0-9A-Fa-f]{2})+")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
@@ -66,8 +67,8 @@ class Call:
         except NotStrictJSON as error:
             raise Problem(400, "The body is not a JSON object", str(error)) from None
 
-    def parameters(self, *known: str) -> dict[str, str]:
-        """The query's parameters by name; each at most once, none but `known`."""
+    def parameters(self, *known: str, flags: Collection[str] = ()) -> dict[str, str]:
+        """The query's parameters by name; each at most once, none but `known` and `flags`, which may be empty."""
         if _BROKEN_ESCAPE.search(self.query):
             raise Problem(400, "The query cannot be read")
         try:
@@ -75,8 +76,8 @@ class Call:
         except ValueError:
             raise Problem(400, "The query cannot be read") from None
         found = dict(pairs)
-        errors = {_shown(name): "is not known here" for name in found if name not in known}
-        errors |= {name: wrong for name, value in found.items() if name in known and (wrong := _wrong_value(value))}
+        errors = {_shown(name): "is not known here" for name in found if name not in (*known, *flags)}
+        errors |= {name: wrong for name in known if name in found and (wrong := wrong_text(found[name]))}
         if len(found) < len(pairs):
             errors |= {_shown(name): "comes twice" for name, _ in pairs if sum(name == other for other, _ in pairs) > 1}
         refuse_errors(errors)
@@ -183,11 +184,6 @@ def wrong_text(value: object, longest: int = LONGEST_TEXT) -> str:
     if not value.isprintable():
         return "must not contain control characters"
     return ""
-
-
-def _wrong_value(text: str) -> str:
-    """A parameter may be empty: `?follow` is one."""
-    return wrong_text(text) if text else ""
 
 
 def _wrong_texts(value: object) -> str:

@@ -29,13 +29,13 @@ _FORMATS: Final = ("json", "lines", "ocsf")
 
 async def read_audit(desk: Desk, call: Call) -> web.StreamResponse:
     """A page. Raises Problem, StoreError."""
-    parameters = call.parameters("user", "action", "since", "until", "limit", "cursor", "follow", "wait", "format")
+    parameters = call.parameters("user", "action", "since", "until", "limit", "cursor", "wait", "format", flags=("follow",))
     query = _query(parameters, desk.office.clock.wall())
-    limit = read_limit(parameters, USUAL_PAGE, LARGEST_PAGE)
+    limit, wait_s = read_limit(parameters, USUAL_PAGE, LARGEST_PAGE), _wait(parameters)
     told_as = _format(parameters, call.request.headers.get("Accept", ""))
     await desk.office.trail.flush()  # so that who acted here reads of it
     try:
-        page = await _page(desk, parameters, query, limit)
+        page = await _page(desk, parameters, query, limit, wait_s)
     except CursorRefused as error:
         raise Problem(422, "The request is not valid", errors={"cursor": str(error)}) from None
     documents = [document(recorded) for recorded in page.events]
@@ -44,11 +44,10 @@ async def read_audit(desk: Desk, call: Call) -> web.StreamResponse:
     return _lines(documents, page.cursor, ocsf_line if told_as == "ocsf" else json_line)
 
 
-async def _page(desk: Desk, parameters: Mapping[str, str], query: Query, limit: int) -> Page:
+async def _page(desk: Desk, parameters: Mapping[str, str], query: Query, limit: int, wait_s: float) -> Page:
     cursor = parameters.get("cursor")
     if "follow" not in parameters:
         return await desk.office.reader.newest(query, cursor, limit)
-    wait_s = _wait(parameters)
     if wait_s and desk.followers.locked():
         raise Problem(503, "Too many follow the audit trail", f"At most {MOST_FOLLOWERS} wait at once.", {"Retry-After": "2"})
     async with desk.followers:

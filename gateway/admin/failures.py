@@ -19,7 +19,7 @@ UNAVAILABLE: Final = {"reason": "store-unavailable"}
 
 def failure(error: GatewayError, happened: Sequence[str], *, is_reading: bool = False) -> Problem:
     """The answer to an act that ended in this error, after these steps. `is_reading`: nothing was to be changed."""
-    title, said, members = _told(error)
+    title, said, members = _told(error, is_first=not happened)
     if is_reading:
         said = f"{error}."
     elif happened:
@@ -27,7 +27,7 @@ def failure(error: GatewayError, happened: Sequence[str], *, is_reading: bool = 
     return Problem(503, title, said, headers={"Retry-After": str(RETRY_AFTER_S)}, **members)
 
 
-def _told(error: GatewayError) -> tuple[str, str, dict[str, str]]:
+def _told(error: GatewayError, *, is_first: bool) -> tuple[str, str, dict[str, str]]:
     """Title, what is known, and further members of the document."""
     match error:
         case StoreLost():
@@ -37,7 +37,9 @@ def _told(error: GatewayError) -> tuple[str, str, dict[str, str]]:
         case StoreError():
             return STORE, f"The result is unknown: it may or may not have been recorded. {REPEAT}", UNAVAILABLE
         case AccountsError():
-            return "The accounts' database did not answer", f"The result is unknown: {error}. {REPEAT}", {}
+            # The database is asked before the log is told, but for an erasure, whose steps are known.
+            known = "Whether it has the change is unknown" + ("; nothing was revoked." if is_first else ".")
+            return "The accounts' database did not answer", f"{known} {REPEAT} ({error})", {}
         case LoginBusy():
             return "Too many passwords wait to be hashed", f"Nothing was changed. {REPEAT}", {}
         case KeySetError():

@@ -36,6 +36,11 @@ class Operation:
     has_receipt: bool = False
 
 
+_EXAMPLES: Final = {
+    "user": "alice@example.com",
+    "id": "0f6a0c5b1d9e4f7c8a2b3d4e5f607182",
+    "kid": "DN8HXlu5mwVw",
+}
 _NO_ACCOUNT: Final = {404: "There is no account of this name."}
 _OFF: Final = {409: "The built-in accounts are off."}
 _OPERATIONS: Final = (
@@ -226,7 +231,7 @@ def _name(operation: Operation) -> str:
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in operation.path.split("/") if is_name(part)]
-    in_path = [{"name": name, "in": "path", "required": True, "schema": NAME} for name in names]
+    in_path = [{"name": name, "in": "path", "required": True, "schema": NAME, "example": _EXAMPLES[name]} for name in names]
     return in_path + [
         {"name": name, "in": "query", "schema": schema, "allowEmptyValue": name in ("verbose", "follow")}
         for name, schema in operation.parameters.items()
