@@ -91,17 +91,18 @@ async def authenticate(
     name = attempt.email[:LONGEST_TYPED] if isinstance(address, Refused) else address
     is_known = await devices.is_known(name, attempt.place)
     counters = _counters(name, attempt.place, is_known, rates)
-    if limited := await take(store, counters):
-        return limited
-    try:
-        account = None if isinstance(address, Refused) else await accounts.find(address)
-        verified = await passwords.verify(attempt.password, account.password if account else None, is_known_device=is_known)
-    except (LoginBusy, AccountsError):
-        await give_back_if_possible(store, counters)
-        raise
-    if account is None or not verified.is_right:
-        return WrongCredentials(account)
-    await give_back(store, counters)
+    async with store.in_line(counters[0].key):
+        if limited := await take(store, counters):
+            return limited
+        try:
+            account = None if isinstance(address, Refused) else await accounts.find(address)
+            verified = await passwords.verify(attempt.password, account.password if account else None, is_known_device=is_known)
+        except (LoginBusy, AccountsError):
+            await give_back_if_possible(store, counters)
+            raise
+        if account is None or not verified.is_right:
+            return WrongCredentials(account)
+        await give_back(store, counters)
     await devices.remember(name, attempt.place)
     return Authenticated(await _rehashed(account, verified, accounts), is_new_device=not is_known)
 

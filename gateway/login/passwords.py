@@ -1,25 +1,22 @@
 """Hashing and verifying passwords: argon2id, in one thread of this process, behind a queue that has an end.
 
-A hash is made to be expensive, so it is the cheapest way to bring a gateway down [L05]. Hence one thread, whatever is asked;
-below the event loop in the kernel's priority; a bounded queue in front of it; and beyond that `LoginBusy` at once. The last
-places of the queue are kept for devices that logged in before, so a flood of strangers does not keep them out [B2].
+A hash is made to be expensive, so it is the cheapest way to bring a gateway down [L05]. Hence one thread, whatever is asked; a
+bounded queue in front of it; and beyond that `LoginBusy` at once. The last places of the queue are kept for devices that
+logged in before, so a flood of strangers does not keep them out [B2].
 
 Every verification costs one hash: for an account that does not exist, or a password that none can have, a hash that fits
 nothing is verified [L01]. `statistics()` counts them.
 
-Measured (one core of 2, 4 GHz): 24 ms for a hash with the parameters below, 42 logins a second and worker, 19 MiB while it runs.
-The event loop paused 8 ms at the longest during 50 logins at once; 13 ms with the thread at normal priority.
+Measured on 2 cores: 24 ms for a hash at the cost below, so 40 logins a second and worker; 19 MiB, which stay with the process.
+The event loop paused for 10 ms at most during 50 logins at once (4 without any). A lower priority for the thread was tried: on
+a busy machine it is put off while it holds Python's lock, and the loop waits for it, 150 ms instead of 100.
 
 It owns the thread. Not here: who has which hash (accounts.py), how often one may try (limits.py).
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import secrets
-import sys
-import threading
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,12 +30,11 @@ from gateway.login.refused import Refused
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-MOST_WAITING: Final = 64  # 1.6 s for the last one
+MOST_WAITING: Final = 96  # 2.4 s for the last one
 KEPT_FOR_KNOWN: Final = 16
 RETRY_AFTER_S: Final = 2.0
 _SALT_BYTES: Final = 16
 _TAG_BYTES: Final = 32
-_NICENESS: Final = 10
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -85,7 +81,7 @@ class Passwords:
         self._cost = cost or Cost()
         self._most_waiting = most_waiting
         self._most_strangers = most_waiting - kept_for_known
-        self._thread = ThreadPoolExecutor(1, "passwords", _give_way)
+        self._thread = ThreadPoolExecutor(1, "passwords")
         self._hasher: PasswordHasher | None = None
         self._waiting = self._verified = self._hashed = self._turned_away = 0
         #: The form of a hash whose tag nobody knows a password for. A hash would have to be computed to look more genuine.
@@ -158,17 +154,9 @@ class Passwords:
 
 
 def _load(cost: Cost) -> "PasswordHasher":
-    """In a thread of normal priority: one that gives way would hold Python's lock while it waits for the processor."""
     from argon2 import PasswordHasher
 
     return PasswordHasher(cost.passes, cost.memory_kib, 1, _TAG_BYTES, _SALT_BYTES)
-
-
-def _give_way() -> None:
-    """On Linux a thread has a priority of its own; elsewhere it is the whole process's, which stays as it is."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _random(length: int) -> str:

@@ -151,6 +151,14 @@ async def test_right_passwords_are_never_limited(login: Login, store: Store) -> 
     assert await command(store, "KEYS", "gateway:{limit}:[and]*") == []
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_right_passwords_are_not_limited_either_when_many_come_at_once(login: Login, is_known: bool) -> None:
+    if is_known:
+        await login.attempt()
+    answers = await asyncio.gather(*(login.attempt() for _ in range(50)))
+    assert all(isinstance(answer, Authenticated) for answer in answers)
+
+
 async def test_failures_before_a_right_password_stay_counted(login: Login) -> None:
     for _ in range(9):
         await login.attempt(password="wrong one", place=STRANGER)
@@ -212,14 +220,29 @@ def held(passwords: Passwords) -> Iterator[None]:
 async def test_L05_who_is_turned_away_for_want_of_room_did_not_fail(login: Login) -> None:
     narrow = replace(login, passwords=Passwords(CHEAP, most_waiting=1, kept_for_known=0))
     with held(narrow.passwords):
-        attempts = [asyncio.create_task(narrow.attempt(password="wrong one", place=STRANGER)) for _ in range(9)]
+        names = [ALICE, *(f"{number}@shop.example" for number in range(8))]
+        attempts = [asyncio.create_task(narrow.attempt(name, "wrong one", STRANGER)) for name in names]
         await until(lambda: narrow.passwords.statistics().turned_away == 8)
     answers = await asyncio.gather(*attempts, return_exceptions=True)
     assert sum(isinstance(answer, LoginBusy) for answer in answers) == 8
-    for _ in range(9):
-        assert isinstance(await login.attempt(password="wrong one", place=STRANGER), WrongCredentials)
+    for number in range(49):  # one of the network's fifty was judged
+        assert isinstance(await login.attempt(f"{number}@corp.example", "wrong one", STRANGER), WrongCredentials)
     assert isinstance(await login.attempt(place=STRANGER), Limited)
     narrow.passwords.close()
+
+
+async def test_B2_the_owner_does_not_wait_in_the_line_of_strangers_who_try_his_name(login: Login) -> None:
+    await login.attempt()
+    with held(login.passwords):
+        flood = [asyncio.create_task(login.attempt(password="wrong one", place=STRANGER)) for _ in range(200)]
+        await until(lambda: login.passwords.statistics().waiting == 10)  # one of the line, nine who found it long
+        owner = asyncio.create_task(login.attempt())
+        await until(lambda: login.passwords.statistics().waiting == 11)
+    assert isinstance(await owner, Authenticated)
+    answers = await asyncio.gather(*flood)
+    assert sum(isinstance(answer, Limited) for answer in answers) == 190
+    assert sum(isinstance(answer, WrongCredentials) for answer in answers) == 10
+    assert login.turns._lines == {}
 
 
 async def test_B2_L05_a_flood_of_strangers_leaves_the_known_device_its_place_at_the_hash(login: Login) -> None:

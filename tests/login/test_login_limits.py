@@ -10,9 +10,10 @@ from store_process import StoreProcess
 
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
+from gateway.login import turns as turns_module
 from gateway.login.known_devices import KEPT_S, MOST_PER_ACCOUNT, KnownDevices, Place
 from gateway.login.limits import Counter, Limited, Rate, digest, give_back, take
-from gateway.login.turns import Turns
+from gateway.login.turns import MOST_IN_LINE, Turns
 from gateway.store.client import Store, command, connect
 
 HOUR = Rate(4, 3600)
@@ -225,6 +226,48 @@ async def test_L05_beyond_that_they_are_turned_away_and_nobody_waits_for_long(st
     store_process.thaw()
     assert await turns.command("PING")
     await store.aclose()
+
+
+async def test_those_behind_one_counter_go_one_after_another_and_leave_nothing_when_they_leave(turns: Turns) -> None:
+    inside: list[str] = []
+    most = 0
+
+    async def go(counter: str) -> None:
+        nonlocal most
+        async with turns.in_line(counter):
+            inside.append(counter)
+            most = max(most, inside.count("a"))
+            try:
+                await turns.command("PING")
+            finally:
+                inside.remove(counter)
+
+    tasks = [asyncio.create_task(go(name)) for name in "aabaabbaac"]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert most == 1
+    assert turns._lines == {}
+
+
+async def test_where_the_line_is_long_or_stands_still_nobody_waits(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "LINE_DEADLINE_S", 0.01)
+    end = asyncio.Event()
+
+    async def stay() -> None:
+        async with turns.in_line("a"):
+            await end.wait()
+
+    staying = [asyncio.create_task(stay()) for _ in range(MOST_IN_LINE)]
+    await asyncio.sleep(0)
+    async with turns.in_line("a"):
+        assert turns._lines["a"].people == MOST_IN_LINE
+    end.set()
+    await asyncio.gather(*staying)
+    async with turns.in_line("a"):  # the lock is whole, though most gave up waiting for it
+        assert turns._lines["a"].lock.locked()
+    assert turns._lines == {}
 
 
 class MovingClock(Clock):

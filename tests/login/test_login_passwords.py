@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -183,16 +182,6 @@ async def test_whoever_leaves_gives_his_place_in_the_queue_free(passwords: Passw
     await asyncio.gather(*waiting, return_exceptions=True)
     assert passwords.statistics().waiting == 0
     assert not (await passwords.verify(GOOD, None)).is_right
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads share the priority of their process")
-async def test_L05_the_hashing_thread_gives_way_and_the_loop_keeps_its_priority(passwords: Passwords) -> None:
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    await passwords.verify(GOOD, None)
-    thread = next(thread for thread in threading.enumerate() if thread.name.startswith("passwords"))
-    assert thread.native_id is not None
-    assert os.getpriority(os.PRIO_PROCESS, thread.native_id) == max(before, 10)
-    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_nothing_is_loaded_or_started_before_the_first_login() -> None:
