@@ -62,7 +62,7 @@ def write(folder: Path, admin: str = "127.0.0.1:9090", more: str = "") -> str:
     path = folder / "gateway.yaml"
     path.write_text(f"""\
 admin: {{listen: '{admin}', token: {TOKEN}}}
-issuers: [{{issuer: https://idp.example, audience: shop, jwks: https://idp.example/jwks}}]
+issuers: [{{issuer: https://idp.example, audience: shop, jwks: https://idp.example/jwks, user_prefix: ""}}]
 upstreams: {{app: {{url: http://127.0.0.1:8000}}}}
 routes: [{{name: app, path: /, on_outage: stale, upstream: app}}]
 {more}""")
@@ -89,7 +89,10 @@ def closed_port() -> int:
 
 def test_help_names_every_command_and_hides_the_worker():
     listed = gateway("--help").output
-    for command in ("run", "demo", "check", "explain", "schema", "revoke", "status", "healthcheck", "store"):
+    for command in (
+        *("run", "demo", "check", "explain", "schema", "revoke", "sessions", "users", "keys", "audit", "purge"),
+        *("status", "healthcheck", "store"),
+    ):
         assert f"\n  {command} " in listed
     assert "\n  worker " not in listed
 
@@ -128,7 +131,7 @@ def test_check_says_ok_with_a_summary(tmp_path):
 
 
 def test_check_tells_warnings_apart(tmp_path):
-    done = gateway("check", "-c", write(tmp_path, admin="0.0.0.0:9090", more="audit: {keep: 1d}\n"))
+    done = gateway("check", "-c", write(tmp_path, admin="0.0.0.0:9090", more="csrf: {enabled: false}\n"))
     assert done.exit_code == 0
     assert done.stdout.endswith("1 issuer, 2 warnings\n")
     assert done.stderr.startswith(f"warning: {tmp_path}/gateway.yaml:1:17: admin.listen: can be reached from other machines")
@@ -179,10 +182,10 @@ def test_no_color_is_respected_on_a_terminal(tmp_path):
 
 def test_run_tells_the_warnings_and_exits_1_when_it_cannot_start(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        listen = f"listen: 127.0.0.1:{taken.getsockname()[1]}\naudit: {{keep: 1d}}\n"
+        listen = f"listen: 127.0.0.1:{taken.getsockname()[1]}\ncsrf: {{enabled: false}}\n"
         done = run_gateway("run", "-c", write(tmp_path, f"127.0.0.1:{closed_port()}", listen))
     assert done.returncode == 1
-    assert done.stderr.startswith(f"warning: {tmp_path}/gateway.yaml:6:1: audit: accepted, not built yet\n")
+    assert done.stderr.startswith(f"warning: {tmp_path}/gateway.yaml:6:17: csrf.enabled: is off")
     assert "Traceback" not in done.stderr
 
 

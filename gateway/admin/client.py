@@ -9,7 +9,6 @@ import json
 import socket
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
 
 from gateway.config.address import Address
 from gateway.errors import GatewayError
@@ -43,32 +42,20 @@ class Answer:
         said = [str(problem[name]) for name in ("title", "detail") if problem.get(name)]
         fields = problem.get("errors")
         if isinstance(fields, dict):
-            said += [f"{name} {wrong}" for name, wrong in fields.items()]
+            said += [f"{name} {wrong}" if str(wrong)[:1].islower() else str(wrong) for name, wrong in fields.items()]
         text = f"{self.status}: {'; '.join(said)}" if said else f"status {self.status}"
         return "".join(character if character.isprintable() else "?" for character in text)
 
 
 @dataclass(frozen=True, slots=True)
 class AdminClient:
-    """Speaks to one gateway. `timeout_s` covers each wait; a receipt may take the server 5 s."""
+    """Speaks to one gateway. `timeout_s` covers each wait; a receipt may take the server 5 s, and some acts need two."""
 
     address: Address
     token: str
     timeout_s: float = 15.0
 
-    def revoke(self, revocation: dict[str, str]) -> Answer:
-        return self.request("POST", "/v1/revocations", revocation)
-
-    def undo(self, identity: str) -> Answer:
-        return self.request("DELETE", f"/v1/revocations/{quote(identity, safe='')}")
-
-    def status(self) -> Answer:
-        return self.request("GET", "/v1/status")
-
-    def ready(self) -> Answer:
-        return self.request("GET", "/readyz?verbose")
-
-    def request(self, method: str, target: str, body: dict[str, str] | None = None) -> Answer:
+    def request(self, method: str, target: str, body: dict[str, Any] | None = None) -> Answer:
         """One request with the admin token. Raises AdminUnreachable."""
         headers = {"Authorization": f"Bearer {self.token}", "Connection": "close"}
         encoded = None

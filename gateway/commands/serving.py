@@ -1,0 +1,40 @@
+"""Commands that serve: `run`, `demo`, and `worker`, which the supervisor starts."""
+
+import os
+import sys
+
+import click
+
+from gateway.commands.common import config_option, load, warn
+
+
+@click.command()
+@config_option
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes, instead of `workers` in the configuration.")
+def run(path: str, workers: int | None) -> None:
+    """Serve."""
+    loaded = load(path)
+    warn(loaded.warnings)
+    from gateway import supervisor
+
+    sys.exit(supervisor.run(loaded, workers=workers))
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Run the story's own checks and exit.")
+def demo(once: bool) -> None:
+    """Show everything in one go: embedded store, a sample application, a revocation."""
+    from gateway import demo as story
+
+    sys.exit(story.run(once=once) or 0)
+
+
+@click.command(hidden=True)
+def worker() -> None:
+    """Started by the supervisor, never by hand."""
+    from gateway import worker as process
+    from gateway.boot import ENVIRONMENT_NAME, Boot
+
+    if ENVIRONMENT_NAME not in os.environ:
+        raise click.UsageError("workers are started by `gateway run`")
+    sys.exit(process.main(Boot.from_json(os.environ[ENVIRONMENT_NAME])) or 0)
