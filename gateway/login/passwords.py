@@ -8,7 +8,7 @@ Every verification costs one hash: for an account that does not exist, or a pass
 nothing is verified [L01]. `statistics()` counts them.
 
 Measured on 2 cores: 24 ms for a hash at the cost below, so 40 logins a second and worker; 19 MiB, which stay with the process.
-The event loop paused for 10 ms at most during 50 logins at once (4 without any). A lower priority for the thread was tried: on
+The event loop paused for 5 to 16 ms during 50 logins at once (4 without any). A lower priority for the thread was tried: on
 a busy machine it is put off while it holds Python's lock, and the loop waits for it, 150 ms instead of 100.
 
 It owns the thread. Not here: who has which hash (accounts.py), how often one may try (limits.py).
