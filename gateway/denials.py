@@ -125,8 +125,11 @@ class Denials:
         )
 
     def _age(self, verdict: Deny, asker: "Asker", now: float) -> str:
+        token = verdict.token
         if verdict.kind is not Kind.VERSION and now - verdict.revoked_at <= TAIL_S:
             return "tail"
+        if verdict.kind is Kind.KEY and token is not None and token.expires_at < verdict.revoked_at:
+            return "tail"  # it was of no use any more when the key went: somebody forgot it, nobody replays it
         sid = verdict.token.session if verdict.token is not None else None
         device = self._departed.get(sid) if sid is not None else None
         return "tail" if device and device == self._device_of(asker) else "replay"

@@ -18,37 +18,16 @@ from issuing import Provider, key_set, rsa_signer
 
 from gateway.clock import Clock
 from gateway.config.load import load
-from gateway.config.schema import Config
-from gateway.denials import Denials
-from gateway.enforce.known import Known
-from gateway.enforce.verified import Verified
-from gateway.errors import StoreUnavailable
-from gateway.portal.language import Language, language_of
-from gateway.portal.pages import Pages
+from gateway.inside import build_inside, build_plane
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.plane import Plane
-from gateway.proxy.pool import Pool
-from gateway.proxy.report import Report
-from gateway.revocation.journal import Journal
-from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import Event
 from gateway.revocation.view import View
-from gateway.routes.compile import compile_routes
-from gateway.sessions.ending import Ending
-from gateway.sessions.first_use import FirstUses
-from gateway.sessions.keeper import SessionKeeper
-from gateway.sessions.minting import Mint
-from gateway.sessions.rotation import Rules
-from gateway.sessions.store import SessionStore
-from gateway.store.client import Store, connect
-from gateway.store.once import claim_once
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.lines import LineWriter
-from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import Layout, WorkerMetrics
 from gateway.telemetry.slots import Cells
 from gateway.tokens.jwk import parse_key_set
-from gateway.wire.respond import Page, PageMaker
 
 SIGNER = rsa_signer()
 ADMIN_TOKEN = "an-admin-token-for-tests-of-32-bytes-or-more"
@@ -202,66 +181,23 @@ def live_view() -> View:
     return view
 
 
-def session_keeper(config: Config, known: Known, store: Store, clock: Clock) -> SessionKeeper:
-    """What fetches and rotates sessions, on a store that may be nowhere: then nothing is known of any."""
-    mint = Mint(config.own_issuer, config.tokens.audience, known.csrf.value_of)
-    sessions = SessionStore(store, Rules.of(config))
-    log = RevocationLog(store, clock, config.store.max_staleness)
-    journal = Journal(config.store.directory, 0, log)
-    ending = Ending(log, journal, known.replica, sessions, clock, config.own_issuer, config.tokens.session_ttl)
-    return SessionKeeper(sessions, FirstUses(store), known.sessions, mint, ending, clock, lambda outcome, refreshed: None)
-
-
-def pages_of(config: Config) -> PageMaker:
-    """The pages of refusals, as a worker makes them."""
-    pages = Pages("shop.example", has_login=config.has_accounts)
-    return lambda reason, status, language, request_id: Page(*pages.refusal(Language(language), reason, request_id, status))
-
-
 @asynccontextmanager
 async def data_plane(
-    path: Path, *, view: View | None = None, log_fd: int | None = None, store: Store | None = None
+    path: Path, *, view: View | None = None, log_fd: int | None = None, store_url: str = "unix:///nowhere"
 ) -> AsyncIterator[DataPlane]:
-    """Run the data plane of the configuration at `path` on a free port. One-time tokens need a `store`."""
+    """Run the data plane of the configuration at `path` on a free port. One-time tokens and sessions need a store."""
     config = load(path).config
-    loop = asyncio.get_running_loop()
     layout = Layout.of(config)
     cells = Cells.create(layout.block, 1)
     metrics = WorkerMetrics(layout, cells.block(0))
     sink = os.open(os.devnull, os.O_WRONLY) if log_fd is None else log_fd
     lines = LineWriter(sink, metrics.log_dropped)
     clock = Clock()
-    known = Known.of(config, live_view() if view is None else view, [b"csrf"])
+    inside = build_inside(config, [b"s" * 32], live_view() if view is None else view, clock, metrics, store_url, 0)
     for configured in config.issuers:
-        issuer = known.issuers[configured.issuer]
+        issuer = inside.known.issuers[configured.issuer]
         issuer.adopt(parse_key_set((path.parent / "keys.json").read_bytes(), sorted(issuer.algorithms)))
-    nowhere = connect("unix:///nowhere")
-
-    async def claim(token: Verified, route: str) -> bool:
-        if store is None:
-            raise StoreUnavailable("this data plane was given no store")
-        return await claim_once(store, token.issuer, str(token.token_id), route, token.usable_until)
-
-    plane = Plane(
-        loop=loop,
-        config=config,
-        clock=clock,
-        routes=compile_routes(config.routes),
-        known=known,
-        report=Report(
-            metrics,
-            AccessLog(lines),
-            Denials(metrics, SecurityLog(loop.time), known.fingerprint),
-            known,
-            [route.name for route in config.routes],
-        ),
-        claim_once=claim,
-        refused=lambda verdict, record: None,
-        sessions=session_keeper(config, known, store or nowhere, clock),
-        make_page=pages_of(config),
-        language_of=lambda accepted: language_of(accepted).value,
-    )
-    plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
+    plane = build_plane(config, inside, clock, metrics, AccessLog(lines))
     listener = Listener(plane, server_tls(config.tls) if config.tls else None)
     socket = bind_shared("127.0.0.1", 0)
     listener.start_sweeping()
@@ -274,7 +210,7 @@ async def data_plane(
         await listener.drain()
         for pool in plane.pools.values():
             await pool.close()
-        await nowhere.aclose()
+        await inside.close()
         lines.close()
         if log_fd is None:
             os.close(sink)

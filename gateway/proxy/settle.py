@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from gateway.proxy.plane import Plane
 
 _MOST_QUESTIONS: Final = 8
+UNSEEN_S: Final = 1.0
+"""A token that was minted for the request at hand is good for it, though it lives for a second and is told in whole ones."""
 
 
 async def settle(
@@ -102,6 +104,7 @@ async def _rotate(verdict: NeedsRefresh, done: Done, head: RequestHead, record: 
         raise StoreUnavailable(f"a token of our own was refused: {access.detail}")
     assert access.own is not None
     access.own = replace(access.own, is_unseen=True)
+    access.usable_until = refreshed.minted.record.access_expires + UNSEEN_S
     access.is_from_cookie = True
     access.entry = refreshed.entry
     prepare(refreshed.minted.access, access, plane.known)

@@ -106,5 +106,11 @@ class Journal:
         beside.replace(self._file)
 
 
+def leftovers(folder: Path, processes: int) -> list[int]:
+    """The numbers of journals whose processes are no more: there were more of them once."""
+    numbers = (file.name.split(".")[1] for file in folder.glob("pending.*.jsonl"))
+    return sorted(int(number) for number in numbers if number.isdecimal() and int(number) >= processes)
+
+
 def _read_fact(fields: dict[str, Any]) -> Revocation:
     return replace(Revocation(**fields), kind=Kind(fields["kind"]))

@@ -82,16 +82,18 @@ class Ending:
         try:
             receipt = await self._log.revoke(fact, *also)
         except StoreError as error:
-            now = int(self._clock.wall())
             for pending in (fact, *also):
-                self._view.enforce_locally(
-                    pending.key, pending.value or now, int(pending.expires_at or now + self._session_ttl_s)
-                )
+                self.enforce_here(pending)
             self._journal.add(fact, *also)
             raise StoreUnavailable("it is enforced here, and everywhere once the store answers") from error
         for done in (fact, *also):
             self._count(done.kind.value, done.source)
         return receipt
+
+    def enforce_here(self, fact: Revocation) -> None:
+        """Refuse by this fact in this worker, whatever the log says."""
+        now = int(self._clock.wall())
+        self._view.enforce_locally(fact.key, fact.value or now, int(fact.expires_at or now + self._session_ttl_s))
 
     async def end_for_fingerprint(self, issuer: str, sid: str, reason: str) -> None:
         """End a session that is used from another client; in the background, refused already. Never raises."""
