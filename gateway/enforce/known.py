@@ -6,7 +6,7 @@ memory. A new configuration is a new process.
 """
 
 from collections.abc import Iterable
-from typing import Self
+from typing import Final, Self
 
 from gateway.config.schema import Config
 from gateway.enforce.calm import Calm
@@ -21,9 +21,11 @@ from gateway.revocation.view import View
 from gateway.sessions.cache import SessionCache
 from gateway.tokens.jwk import KeySet
 
+REFRESH_LIMIT: Final = 10_000  # shown once in a token's life: kept for the browser that shows it fifty times at once
+
 
 class TokenMemory:
-    """Verified tokens by the bytes of the field that held them, bounded.
+    """Verified tokens by the bytes of the field or the cookie that held them, bounded.
 
     Two generations: the older is dropped when the younger is full. A token in use
     moves to the younger generation, so it stays; ten million others only pass through.
@@ -62,12 +64,14 @@ class Known:
     """What `decide` may look at. One per worker; only the worker's own tasks change it."""
 
     __slots__ = (
+        "access_cookies",
         "csrf",
         "fingerprint",
         "issuers",
         "max_staleness_s",
         "own_issuer",
         "preset",
+        "refresh_cookies",
         "refresh_issuers",
         "replica",
         "sessions",
@@ -96,7 +100,10 @@ class Known:
         self.csrf = csrf
         self.fingerprint = fingerprint
         self.sessions = SessionCache()
-        self.tokens = TokenMemory()
+        # One for each place a token is shown in: what is good in one of them is nothing in another, so it is not found there.
+        self.tokens = TokenMemory()  # by the whole Authorization field
+        self.access_cookies = TokenMemory()
+        self.refresh_cookies = TokenMemory(REFRESH_LIMIT)
         self.verified_by_key: dict[str, int] = {}  # of our own keys, since the worker last looked
         self.max_staleness_s = max_staleness_s
         self.stale_limit_s = stale_limit_s
@@ -121,8 +128,15 @@ class Known:
         )
         return known
 
+    def memory_of(self, token: Verified) -> TokenMemory:
+        """Where a token is remembered: by what it is and how it was shown, never by its bytes alone."""
+        if token.own is not None and token.own.is_refresh:
+            return self.refresh_cookies
+        return self.access_cookies if token.is_from_cookie else self.tokens
+
     def adopt_own(self, keys: KeySet) -> None:
         """Our own keys changed: nothing that was verified before counts as verified any more."""
         self.issuers[self.own_issuer].adopt(keys)
         self.refresh_issuers[self.own_issuer].adopt(keys)
-        self.tokens.clear()
+        for memory in (self.tokens, self.access_cookies, self.refresh_cookies):
+            memory.clear()

@@ -33,7 +33,8 @@ def with_entry(token: Verified, known: "Known", boot: float) -> Verified | Needs
         return NeedsSession(token)
     record = entry.record
     if token.own is not None and isinstance(record, Record) and (token.groups, token.user) != (record.groups, record.user):
-        token = remember(token.shown_as, replace(token, groups=record.groups, user=record.user), known)
+        keep = prepare if token.own.is_unseen else remember  # what nobody has shown is not to be found as if somebody had
+        token = keep(token.shown_as, replace(token, groups=record.groups, user=record.user), known)
     token.entry = entry
     return token
 
@@ -52,7 +53,7 @@ def remember(shown_as: bytes, token: Verified, known: "Known") -> Verified:
     """Keep a token under the bytes that were shown, with all that every request with it needs."""
     if token.own is not None:
         known.verified_by_key[token.key_id] = known.verified_by_key.get(token.key_id, 0) + 1
-    known.tokens.put(shown_as, prepare(shown_as, token, known))
+    known.memory_of(token).put(shown_as, prepare(shown_as, token, known))
     return token
 
 

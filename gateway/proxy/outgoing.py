@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from gateway.enforce.extract import MalformedCredential, bearer
 from gateway.enforce.verdict import Allow
 from gateway.enforce.verified import Verified
 from gateway.proxy.report import Record
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.proxy.plane import Plane
 
 _LONGEST_TOKEN: Final = 8 * 1024
+_SEPARATORS: Final = bytes.maketrans(b',;="', b"    ")
 
 
 def head_lines(head: RequestHead, record: Record, client: "ClientConnection", authority: bytes, plane: "Plane") -> bytes:
@@ -86,15 +86,15 @@ def own_lines(head: RequestHead, token: Verified | None, address: str, names: Co
 
 
 def is_of_ours(authorization: bytes, own_issuer: str) -> bool:
-    """Whether a credential that nobody judged is a token of this gateway: its `iss` says so, whoever signed it."""
-    try:
-        token = bearer(authorization)
-    except MalformedCredential:
-        return False
-    if token is None or len(token) > _LONGEST_TOKEN or token.count(b".") != 2:
-        return False
+    """Whether a credential that nobody judged holds a token of this gateway, under whatever scheme: its `iss` says so,
+    whoever signed it."""
+    words = authorization.translate(_SEPARATORS).split()
+    return any(_issuer_of(word) == own_issuer for word in words if len(word) <= _LONGEST_TOKEN and word.count(b".") == 2)
+
+
+def _issuer_of(token: bytes) -> object:
     try:
         claims = orjson.loads(base64url.decode(token.split(b".")[1]))
     except ValueError:
-        return False
-    return isinstance(claims, dict) and claims.get("iss") == own_issuer
+        return None
+    return claims.get("iss") if isinstance(claims, dict) else None
