@@ -145,6 +145,18 @@ def test_check_tells_all_problems_and_exits_2(tmp_path):
     assert done.stderr.startswith(f"{tmp_path}/gateway.yaml:5:1: worker: unknown key; did you mean 'workers'?\n")
 
 
+def test_check_looks_at_the_operators_pages(tmp_path):
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    path = write(tmp_path, more="pages: {templates: pages}\n")
+    assert gateway("check", "-c", path).stderr == ""
+    (pages / "login.html").write_text("{{ nobody_knows }}")
+    done = gateway("check", "-c", path)
+    assert (done.exit_code, "1 warning" in done.stdout) == (0, True)
+    assert "pages.templates: " in done.stderr
+    assert "login.html:1" in done.stderr
+
+
 def test_check_speaks_json(tmp_path):
     good = json.loads(gateway("check", "--json", "-c", write(tmp_path)).stdout)
     assert good == {"ok": True, "problems": [], "warnings": [], "routes": 1, "upstreams": 1, "issuers": 1}

@@ -68,6 +68,11 @@ class Acts:
             )
         )
 
+    def tell_failed(self, call: Call, error: Exception) -> None:
+        """An act that was begun could not be done to its end: how far it came."""
+        text = f"{call.request.method}: {'; '.join(call.happened)}; then {type(error).__name__}"
+        self._trail.record(Event(self._clock.wall(), Action.ADMIN, Outcome.FAILURE, source=call.by, text=text))
+
     def count(self, kind: str) -> None:
         """A fact was revoked; `lift`: one was lifted."""
         self._metrics.revocation(kind, SOURCE)

@@ -84,6 +84,8 @@ class Admin:
             return problem.answer()
         except GatewayError as error:
             logger.warning("The admin API could not do what it was asked (%s): %s", ", ".join(call.happened) or "nothing", error)
+            if call.happened:
+                self._desk.acts.tell_failed(call, error)
             return failure(error, call.happened, is_reading=request.method in ("GET", "HEAD")).answer()
         except (web.HTTPException, ConnectionError):
             return Problem(400, "The request cannot be read").answer()

@@ -2,11 +2,15 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.commands.common import MISCONFIGURED, config_option, counted, json_option, load, warn
 from gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
@@ -22,15 +26,15 @@ def check(path: str, as_json: bool) -> None:
         click.echo(json.dumps({"ok": False, "problems": error.problems, "warnings": []}, indent=2))
         sys.exit(MISCONFIGURED)
     config = loaded.config
+    warnings = [*loaded.warnings, *_wrong_templates(config.pages.templates)]
     counts = {"routes": len(config.routes), "upstreams": len(config.upstreams), "issuers": len(config.issuers)}
     if as_json:
-        click.echo(json.dumps({"ok": True, "problems": [], "warnings": list(loaded.warnings), **counts}, indent=2))
+        click.echo(json.dumps({"ok": True, "problems": [], "warnings": warnings, **counts}, indent=2))
         return
-    warn(loaded.warnings)
+    warn(warnings)
     summary = ", ".join(counted(count, name) for name, count in counts.items())
     click.echo(
-        f"{click.style('ok', fg='green')}: {path}: {summary}"
-        + (f", {counted(len(loaded.warnings), 'warnings')}" if loaded.warnings else "")
+        f"{click.style('ok', fg='green')}: {path}: {summary}" + (f", {counted(len(warnings), 'warnings')}" if warnings else "")
     )
 
 
@@ -61,6 +65,15 @@ def schema() -> None:
     from gateway.config.json_schema import as_text
 
     click.echo(as_text(), nl=False)
+
+
+def _wrong_templates(folder: "Path | None") -> list[str]:
+    """What is wrong with the operator's pages: such a page is shown as the gateway's own."""
+    if folder is None:
+        return []
+    from gateway.portal.pages import problems_of
+
+    return [f"pages.templates: {problem}" for problem in dict.fromkeys(problems_of(folder))]
 
 
 def _header(text: str) -> tuple[str, str]:

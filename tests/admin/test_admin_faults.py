@@ -12,6 +12,7 @@ from store_process import StoreProcess
 from supervising import Running, configuration, eventually, running
 
 from gateway.clock import Clock
+from gateway.config.load import load
 from gateway.revocation.log import RevocationLog
 from gateway.sessions.model import Login
 from gateway.sessions.rotation import Rules
@@ -143,6 +144,61 @@ async def test_an_undeclared_store_takes_no_act(tmp_path: Path):
             status, _, problem = await gateway.call(method, path)
             assert status == 503, path
             assert "Nothing was recorded" in problem["detail"], path
+    store.close()
+
+
+async def test_an_act_that_was_not_done_to_its_end_is_in_the_trail(faulty: Faulty):
+    path = await faulty.add("half@example.com")
+    faulty.store.freeze()
+    assert (await faulty.gateway.call("PUT", f"{path}/groups", json={"groups": ["staff"]}))[0] == 503
+    await faulty.thaw()
+    status, _, page = await faulty.gateway.call("GET", "/v1/audit", params={"action": "admin", "limit": "1"})
+    assert status == 200
+    event = page["events"][0]
+    assert (event["outcome"], event["source"], event["user"]) == ("failure", "admin token 1", None)
+    assert event["text"].startswith("PUT: the account has the new groups")
+    assert "half@example.com" not in event["text"]
+
+
+async def test_many_at_once_agree(faulty: Faulty):
+    """A02: one account per name, one key that signs."""
+    body = PASSWORD | {"email": "once@example.com"}
+    made = await asyncio.gather(*(faulty.gateway.call("POST", "/v1/users", json=body) for _ in range(8)))
+    assert sorted(status for status, _, _ in made) == [201, *[409] * 7]
+    rotated = await asyncio.gather(*(faulty.gateway.call("POST", "/v1/keys/rotate") for _ in range(5)))
+    assert {status for status, _, _ in rotated} == {200}
+    keys = (await faulty.gateway.call("GET", "/v1/keys"))[2]["keys"]
+    assert sum(key["state"] == "signing" for key in keys) == 1
+    path = "/v1/users/once@example.com"
+    blocked = await asyncio.gather(*(faulty.gateway.call("POST", f"{path}/block") for _ in range(5)))
+    assert {status for status, _, _ in blocked} == {201}
+    lifted = await asyncio.gather(*(faulty.gateway.call("DELETE", f"{path}/block") for _ in range(5)))
+    assert sorted(status for status, _, _ in lifted) == [200, *[404] * 4]
+    erased = await asyncio.gather(*(faulty.gateway.call("DELETE", path) for _ in range(3)))
+    assert {status for status, _, _ in erased} == {200}
+
+
+async def test_T1_where_the_accounts_are_off_there_are_none_and_users_of_others_are_still_kept_out(tmp_path: Path):
+    """An issuer without a written prefix: its users might be taken for accounts."""
+    store = StoreProcess().start()
+    await declare(store.url)
+    path = configuration(tmp_path, store.url).path
+    path.write_text(path.read_text().replace(', user_prefix: ""', ""))
+    user = "/v1/users/alice@example.com"
+    async with running(load(path, {})) as gateway:
+        assert (await gateway.call("GET", "/v1/status"))[2]["accounts"]["state"] == "off"
+        for method, target, body, expected in (
+            ("GET", "/v1/users", None, 409),
+            ("POST", "/v1/users", PASSWORD | {"email": "alice@example.com"}, 409),
+            ("GET", user, None, 404),
+            ("GET", f"{user}/sessions", None, 404),
+            ("PUT", f"{user}/groups", {"groups": []}, 404),
+            ("POST", f"{user}/block", None, 201),
+            ("POST", "/v1/revocations", {"user": "alice@example.com"}, 201),
+            ("DELETE", user, None, 200),
+        ):
+            assert (await gateway.call(method, target, json=body))[0] == expected, target
+        assert not (tmp_path / "var").exists()
     store.close()
 
 
