@@ -66,8 +66,7 @@ class Connection:
         self.send_head(method, path, token, length=len(body) if body else None, headers=headers)
         if body:
             self._socket.sendall(body)
-        status, length = self.read_head()
-        return status, self._read(length)
+        return self.read()
 
     def request_json(self, method: str, path: str, token: str, body: object) -> tuple[int, Any]:
         """One call of a JSON API."""
@@ -85,6 +84,11 @@ class Connection:
             lines.append(f"Content-Length: {length}")
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def read(self) -> tuple[int, bytes]:
+        """Status and body of the answer to what was sent."""
+        status, length = self.read_head()
+        return status, self._read(length)
 
     def read_head(self) -> tuple[int, int]:
         """Status and content length; what follows the head stays in the buffer."""

@@ -51,6 +51,7 @@ class Running:
     token: str | None
     expected_status: int = 200
     also: tuple[Process, ...] = ()
+    lines: tuple[str, ...] = ()  # further header lines of each request
 
     @property
     def roots(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from jwt.algorithms import RSAAlgorithm
 ISSUER: Final = "https://idp.example/shop"
 AUDIENCE: Final = "shop"
 KEY_ID: Final = "bench"
+USER: Final = "alice"
 LIFETIME_S: Final = 3600
 
 
@@ -40,7 +41,7 @@ class Issuer:
         self.key_set_path = folder / "jwks.json"
         self.key_set_path.write_text(json.dumps({"keys": [{**public, "kid": KEY_ID, "alg": "RS256", "use": "sig"}]}))
 
-    def mint(self, user: str = "alice") -> Token:
+    def mint(self, user: str = USER) -> Token:
         """A token valid from now, with a `jti` and a `sid` nobody else has."""
         now = int(time.time())
         token_id, session = uuid.uuid4().hex, uuid.uuid4().hex[:8]

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.place import PEERS, find
@@ -31,19 +32,37 @@ def missing() -> str | None:
 
 
 def command(
-    port: int, token: str | None, *, seconds: float, connections: int = 32, scheme: str = "http", pause_ms: int = 0
+    port: int,
+    token: str | None,
+    *,
+    seconds: float,
+    connections: int = 32,
+    scheme: str = "http",
+    pause_ms: int = 0,
+    lines: Sequence[str] = (),
 ) -> list[str]:
     """wrk's command line. One thread: it shares its core with the backend. `pause_ms`: the mean pause before a request."""
     words = [find(NAME) or NAME, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
     words += ["-s", str(PEERS / "wrk.lua")]
     if token is not None:
         words += ["-H", f"Authorization: Bearer {token}"]
+    for line in lines:
+        words += ["-H", line]
     return [*words, f"{scheme}://127.0.0.1:{port}/", "--", str(pause_ms)]
 
 
-def run(port: int, token: str | None, *, seconds: float, connections: int = 32, scheme: str = "http", pause_ms: int = 0) -> Load:
-    """Load a port for so long. It runs on the core of this process."""
-    words = command(port, token, seconds=seconds, connections=connections, scheme=scheme, pause_ms=pause_ms)
+def run(
+    port: int,
+    token: str | None,
+    *,
+    seconds: float,
+    connections: int = 32,
+    scheme: str = "http",
+    pause_ms: int = 0,
+    lines: Sequence[str] = (),
+) -> Load:
+    """Load a port for so long, each request with these header lines. It runs on the core of this process."""
+    words = command(port, token, seconds=seconds, connections=connections, scheme=scheme, pause_ms=pause_ms, lines=lines)
     done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60, check=False)
     return read(done.stdout, done.stderr)
 

@@ -81,7 +81,14 @@ def measure_one(running: Running, options: Options, *, scheme: str = "http") -> 
     """Warm up, then measure; again, up to three times in all, while others disturb it. The calmest counts."""
     if scheme == "http":
         check(running)
-    wrk.run(running.port, running.token, seconds=_WARM_UP_S, connections=options.connections, scheme=scheme)
+    wrk.run(
+        running.port,
+        running.token,
+        seconds=_WARM_UP_S,
+        connections=options.connections,
+        scheme=scheme,
+        lines=running.lines,
+    )
     calmest = _measure(running, options, scheme)
     for _ in range(_FURTHER_ATTEMPTS):
         if calmest.others_percent > DISTURBED_PERCENT:
@@ -92,7 +99,14 @@ def measure_one(running: Running, options: Options, *, scheme: str = "http") -> 
 def _measure(running: Running, options: Options, scheme: str) -> Figures:
     """One run of wrk, with the CPU time of the whole tree before and after."""
     before, bystanders = cpu_seconds(tree(*running.roots)), Bystanders()
-    load = wrk.run(running.port, running.token, seconds=options.seconds, connections=options.connections, scheme=scheme)
+    load = wrk.run(
+        running.port,
+        running.token,
+        seconds=options.seconds,
+        connections=options.connections,
+        scheme=scheme,
+        lines=running.lines,
+    )
     used = cpu_seconds(tree(*running.roots)) - before
     others = bystanders.percent()
     refused = load.requests if running.expected_status >= 400 else 0
@@ -104,7 +118,8 @@ def _measure(running: Running, options: Options, scheme: str) -> Figures:
 def check(running: Running) -> None:
     """One request that must be answered as expected before it is worth measuring."""
     with Connection(running.port) as connection:
-        status, body = connection.request("/", running.token)
+        lines = dict(line.split(": ", 1) for line in running.lines)
+        status, body = connection.request("/", running.token, headers=lines)
     if status != running.expected_status:
         raise BenchError(f"answered {status} instead of {running.expected_status}: {body[:200]!r}")
 
@@ -193,6 +208,8 @@ def _verdicts(medians: dict[str, Figures]) -> list[Verdict]:
     if (refusing := medians.get("gateway-refusing")) is not None:
         ratio = refusing.requests_per_second / ours.requests_per_second
         by_system["gateway-refusing"] = at_least("a refusal ÷ an allowed request, requests/s", ratio, 1.0)
+    if (cookies := medians.get("gateway-cookies")) is not None:
+        by_system["gateway-cookies"] = at_most("CPU of a session in cookies ÷ a bearer token", cookies.cpu_us / ours.cpu_us, 1.1)
     if (two := medians.get("gateway-two-workers")) is not None:
         by_system["gateway-two-workers"] = at_most("CPU per request of two workers ÷ one", two.cpu_us / ours.cpu_us, 1.1)
     return [

@@ -6,6 +6,8 @@ so that CPU per request compares with one worker's.
 
 import contextlib
 import functools
+import http.client
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -114,6 +116,30 @@ def _letting_through(place: Place, *, workers: int = 1) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
+def _in_cookies(place: Place) -> Iterator[Running]:
+    """The same with a session of the gateway's own: cookies, fingerprint, who sent it."""
+    with ready(place) as gateway:
+        yield Running(gateway.port, gateway.process, None, lines=signed_in(gateway.port))
+
+
+def signed_in(port: int, email: str = "bench@example.com") -> tuple[str, ...]:
+    """The header lines of a browser in which somebody has just registered and signed in."""
+    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
+    body = json.dumps({"email": email, "password": "a phrase for benchmarks"})
+    headers = {"Content-Type": "application/json", "User-Agent": agent}
+    cookies: list[str] = []
+    for path in ("/auth/register", "/auth/login"):
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        client.request("POST", path, body, headers)
+        answer = client.getresponse()
+        if answer.status not in (200, 201):
+            raise BenchError(f"{path} was answered {answer.status}: {answer.read()[:200]!r}")
+        cookies = [line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie", [])]
+        client.close()
+    return (f"User-Agent: {agent}", "Sec-Fetch-Site: same-origin", f"Cookie: theme=dark; {'; '.join(cookies)}")
+
+
+@contextlib.contextmanager
 def _refusing(place: Place) -> Iterator[Running]:
     with ready(place) as gateway:
         with Connection(gateway.admin_port) as admin:
@@ -125,6 +151,7 @@ def _refusing(place: Place) -> Iterator[Running]:
 
 SYSTEMS: Final = (
     System("gateway", "this gateway, everything on", missing, _letting_through),
+    System("gateway-cookies", "this gateway, a session in cookies", missing, _in_cookies),
     System("gateway-refusing", "this gateway, refusing a revoked token", missing, _refusing),
     System(
         "gateway-two-workers",

@@ -1,7 +1,8 @@
 """The way to the store: how a client is made, and the one door where its errors become ours.
 
 redis-py's defaults would let one command on a store that accepts and hangs wait for a minute, and would repeat
-commands on its own. Here every wait has a limit and nothing is repeated: who asks knows whether repeating is safe.
+commands on its own. Here every wait has a limit and nothing is repeated: who asks knows whether repeating is safe. Who finds
+all connections taken waits for one, as long as for an answer: a hundred logins at once are not an outage.
 
 Every failure is `StoreUnavailable`: no connection, a timeout, and each error the store answers (`LOADING`, `READONLY`,
 `OOM`, `BUSY`, `WRONGTYPE`, `NOAUTH`, `MOVED`…). None of them says anything about what is revoked, so none is read as
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -34,8 +35,9 @@ def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: 
             [f"store.url: {url.partition('://')[0]}:// is not supported; use redis://, rediss:// or unix://"]
         )
     try:
-        client: Store = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
+            timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -44,6 +46,7 @@ def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: 
             protocol=2,
             decode_responses=False,
         )
+        client: Store = Redis.from_pool(pool)
     except ValueError as error:
         raise ConfigurationError([f"store.url: {error}"]) from error
     return client

@@ -34,6 +34,24 @@ async def test_R04_a_store_that_hangs_is_unavailable_after_the_timeout(store_pro
     await client.aclose()
 
 
+async def test_who_finds_every_connection_taken_waits_for_one(store_url: str) -> None:
+    client = connect(store_url, max_connections=2)
+    answers = await asyncio.gather(*(command(client, "ECHO", str(number)) for number in range(200)))
+    assert answers == [str(number).encode() for number in range(200)]
+    await client.aclose()
+
+
+async def test_R04_who_waits_for_a_connection_to_a_store_that_hangs_is_told_in_time(store_process: StoreProcess) -> None:
+    client = connect(store_process.url, timeout_s=0.1, max_connections=1)
+    await command(client, "PING")
+    store_process.freeze()
+    failed = await asyncio.gather(*(command(client, "PING") for _ in range(20)), return_exceptions=True)
+    store_process.thaw()
+    assert [type(failure) for failure in failed] == [StoreUnavailable] * 20
+    await command(client, "PING")
+    await client.aclose()
+
+
 async def test_R05_a_cancelled_command_leaves_no_answer_behind_for_the_next(store: Store) -> None:
     for number in range(100):
         asking = asyncio.create_task(command(store, "ECHO", f"old{number}"))
