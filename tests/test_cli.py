@@ -105,6 +105,13 @@ def test_help_imports_nothing_heavy():
     assert shown.splitlines()[-1] == "[]"
 
 
+def test_a_command_loads_no_other():
+    loaded = "print(sorted(m for m in sys.modules if m.startswith('gateway.commands.')))"
+    code = f"import sys; from gateway.cli import main\ntry: main(['keys', '--help'])\nexcept SystemExit: {loaded}"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "['gateway.commands.common', 'gateway.commands.keys']"
+
+
 def test_a_wrong_option_is_usage():
     assert gateway("check", "--nonsense").exit_code == 2
     assert gateway("nonsense").exit_code == 2
