@@ -1,16 +1,14 @@
-"""The page of `gateway demo`: where everything is, and what to type into a second terminal.
+"""What `gateway demo` prints: where the page is, where everything else is, and act two as lines to type into a second terminal.
 
 `SCENES` is data, so that the test types every line of it into a shell and compares what comes back with what is promised.
 `{name}` is filled in from the stage.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from gateway.demo import issuer as idp
+from gateway.demo.commands import preparation
 from gateway.demo.issuer import MintingDesk
 from gateway.demo.paper import Paper
 from gateway.demo.stage import HOLDERS, WORKERS, Stage
@@ -77,19 +75,24 @@ SCENES: Final[tuple[tuple[str, tuple[Step, ...]], ...]] = (
 )
 
 
-def show(stage: Stage, paper: Paper) -> None:
+def show(stage: Stage, paper: Paper, url: str) -> None:
     """Print the page. From here on the issuer mints for whoever asks."""
     names = _names(stage)
     paper.heading("gateway demo: a legacy application that believes X-User, and the gateway in front of it")
+    paper.heading(paper.styled("act one, in your browser: a stolen session, click by click", "cyan"))
+    paper.line(f"\n  {paper.styled(url, 'bold')}")
+    paper.heading("where everything is")
     paper.facts(
         ("gateway", f"{names['app']}   {WORKERS} workers, ready after {stage.ready_after_s:.1f} s, store included"),
+        ("people", ", ".join(f"{person} (password {password})" for person, password in stage.passwords.items())),
         ("application", f"http://{stage.legacy}   says hello to whoever X-User names; /headers shows what arrived"),
         ("issuer", f"{names['desk']}/USER/SESSION   a fresh token, without a password"),
         ("admin", f"{names['admin']}   /metrics /readyz?verbose; /v1/status with the token in gateway.yaml"),
         ("log", str(stage.log)),
         ("tokens", ", ".join(f"{name} ({user}, session {session})" for name, user, session, _ in HOLDERS)),
     )
-    paper.heading("in a second terminal")
+    paper.heading(paper.styled("act two, in a second terminal: revoking the tokens of another issuer", "cyan"))
+    paper.line("")
     paper.line(f"    {preparation(stage)}")
     for title, steps in SCENES:
         paper.heading(title)
@@ -99,12 +102,6 @@ def show(stage: Stage, paper: Paper) -> None:
                 meaning = f"   [{step.meaning}]" if step.meaning else ""
                 paper.line(paper.styled(f"      → {step.brings.format(**names)}{meaning}", "dim"))
     paper.line("\nCtrl-C ends everything.")
-
-
-def preparation(stage: Stage) -> str:
-    """The line that makes the others short: the folder with the token files, the configuration, the command."""
-    commands = shlex.quote(str(Path(sys.executable).parent))
-    return f'cd {shlex.quote(str(stage.folder))} && export GATEWAY_CONFIG=$PWD/gateway.yaml PATH={commands}:"$PATH"'
 
 
 def _names(stage: Stage) -> dict[str, str]:

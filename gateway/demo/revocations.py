@@ -1,24 +1,20 @@
-"""The story, told and checked: let through, revoked in each of the four ways, refused for its own reason, who tried, undone.
+"""The second act, played by itself: tokens of another issuer, let through, revoked in each of the four ways, refused, undone.
 
-Every line that begins with a mark was judged. A wrong one does not end the story, because the lines after it tell why; it
-ends the command with 1. Revocations go over the admin API, one is lifted by the command; both are what an operator has.
+Revocations go over the admin API, one is lifted by the command; both are what an operator has.
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from gateway.demo import issuer as idp
-from gateway.demo.paper import Paper
-from gateway.demo.stage import WORKERS, Stage
+from gateway.demo.commands import type_line
+from gateway.demo.configuration import WORKERS
+from gateway.demo.stage import Stage
 from gateway.demo.talk import Answer, Lines, Stream, ask, bearer
+from gateway.demo.tally import Tally
 
 # So many new connections reach both workers but once in 2^15 times, and every one of them is refused all the same.
 CONNECTIONS: Final = 16
@@ -26,42 +22,27 @@ COUNTED_WITHIN_S: Final = 3.0
 LOGGED_WITHIN_S: Final = 3.0
 _PAUSE_S: Final = 0.05
 _AT_ONCE_MS: Final = 10.0
-_COLUMN: Final = 58
 
 # What a backend might take for X-User: CGI and WSGI read all of these as HTTP_X_USER, others trust the neighbours.
 SPOOFS: Final = ("X-User", "x-user", "X_User", "X-USER_", "X.User", "X-Forwarded-User", "Remote-User", "X-User-Groups")
 
 
-def play(stage: Stage, paper: Paper) -> bool:
-    """The whole story. True when every answer was the right one."""
-    story = _Story(stage, paper)
-    started_at = time.monotonic()
-    paper.heading("gateway demo: a legacy application that believes X-User, and the gateway in front of it")
-    paper.facts(
-        ("application", f"http://{stage.legacy}"),
-        ("gateway", f"http://{stage.listen}   {WORKERS} workers, ready after {stage.ready_after_s:.1f} s, store included"),
-        ("admin", f"http://{stage.admin}"),
-    )
+def play(stage: Stage, tally: Tally) -> None:
+    """The whole of it."""
+    story = _Revocations(stage, tally)
     for scene in (story.let_through, story.token, story.session, story.user, story.key, story.who_tried):
         scene()
-    verdict = f"{story.judged} answers, {story.wrong or 'none'} wrong, {time.monotonic() - started_at:.1f} s"
-    paper.heading(paper.styled(verdict, "red" if story.wrong else "green"))
-    if story.wrong:
-        paper.line(f"\nthe last words of the gateway's log:\n{stage.log_tail()}")
-    return not story.wrong
 
 
-class _Story:
-    """Per process: the stage, the paper, and how many answers were judged and wrong."""
+class _Revocations:
+    """Per process."""
 
-    def __init__(self, stage: Stage, paper: Paper) -> None:
+    def __init__(self, stage: Stage, tally: Tally) -> None:
         self._stage = stage
-        self._paper = paper
-        self.judged = 0
-        self.wrong = 0
+        self._tally = tally
 
     def let_through(self) -> None:
-        self._paper.heading("let through")
+        self._tally.scene("let through")
         stage = self._stage
         direct = ask(stage.legacy, "/", [("X-User", "root")])
         self._expect("straight to the application, X-User: root", direct, 200, "Hello root")
@@ -75,19 +56,19 @@ class _Story:
         self._judge(is_clean, f"GET /headers   bob, {len(SPOOFS)} spellings of X-User: root", f"arrived: {', '.join(arrived)}")
 
     def token(self) -> None:
-        self._paper.heading("revoke a token: the phone was left on a train")
+        self._tally.scene("revoke a token: the phone was left on a train")
         receipt = self._revoke(token_id=idp.token_id(self._stage.tokens["alice-phone"]), issuer=idp.NAME)
         self._everywhere("alice-phone", "revoked-token")
         self._get("alice-laptop", 200, "Hello alice")
-        self._paper.heading("undo: it was in the other bag")
+        self._tally.scene("undo: it was in the other bag")
         self._undo(receipt)
         self._get("alice-phone", 200, "Hello alice")
-        self._paper.heading("revoke it again: it was not")
+        self._tally.scene("revoke it again: it was not")
         self._revoke(token_id=idp.token_id(self._stage.tokens["alice-phone"]), issuer=idp.NAME)
         self._everywhere("alice-phone", "revoked-token")
 
     def session(self) -> None:
-        self._paper.heading("revoke a session: what is open ends with it")
+        self._tally.scene("revoke a session: what is open ends with it")
         stage = self._stage
         with Stream(stage.listen, "/ticks", [bearer(stage.tokens["alice-laptop"])]) as stream:
             events = stream.read_events(3)
@@ -103,7 +84,7 @@ class _Story:
         self._expect("GET /   a token issued to that session later", later, 401, "revoked-session")
 
     def user(self) -> None:
-        self._paper.heading("revoke a user: whatever bob has been given until now")
+        self._tally.scene("revoke a user: whatever bob has been given until now")
         self._revoke(user="bob")
         second = int(time.time())
         self._everywhere("bob", "old-version")
@@ -113,7 +94,7 @@ class _Story:
         self._expect("GET /   bob has signed in again", again, 200, "Hello bob")
 
     def key(self) -> None:
-        self._paper.heading("revoke a key: somebody who has it can be anybody")
+        self._tally.scene("revoke a key: somebody who has it can be anybody")
         self._get("thief", 200, "Hello root")
         self._revoke(key=idp.LEAKED_KEY)
         self._everywhere("thief", "retired-key")
@@ -121,7 +102,7 @@ class _Story:
         self._expect("GET /   carol, another key", another, 200, "Hello carol")
 
     def who_tried(self) -> None:
-        self._paper.heading("who tried")
+        self._tally.scene("who tried")
         uses = self._uses_counted()
         for kind in ("token", "session", "version", "key"):
             self._judge(uses[kind] >= CONNECTIONS, f'gateway_revoked_use_total{{kind="{kind}"}}', f"{uses[kind]:.0f}")
@@ -152,10 +133,9 @@ class _Story:
 
     def _undo(self, receipt: dict[str, Any]) -> None:
         """Lift a revocation by the command."""
-        command = ["--undo", str(receipt.get("id")), "--json"]
-        done = _gateway_revoke(self._stage.folder / "gateway.yaml", command)
-        lifted = json.loads(done.stdout) if done.returncode == 0 else {}
-        self._judge_receipt(f"gateway revoke --undo {str(receipt.get('id'))[:8]}…", done.returncode == 0, lifted, done.stderr)
+        code, output = type_line(self._stage, f"gateway revoke --undo {receipt.get('id')} --json")
+        lifted = json.loads(output) if code == 0 else {}
+        self._judge_receipt(f"gateway revoke --undo {str(receipt.get('id'))[:8]}…", code == 0, lifted, output)
 
     def _judge_receipt(self, sent: str, is_accepted: bool, receipt: dict[str, Any], otherwise: str) -> None:
         is_good = (
@@ -197,17 +177,9 @@ class _Story:
         self._judge((answer.status, answer.reason or answer.text.strip()) == (status, word), sent, str(answer))
 
     def _judge(self, is_good: bool, sent: str, answered: str) -> None:
-        self.judged += 1
-        self.wrong += not is_good
-        self._paper.judged(is_good, f"{sent.ljust(_COLUMN)} {self._paper.styled('→', 'dim')} {answered}")
+        self._tally.judge(is_good, sent, answered)
 
 
 def _shown(subject: dict[str, str]) -> str:
     """A body as it is sent, without what is the same in each."""
     return json.dumps({name: value for name, value in subject.items() if name != "issuer"})
-
-
-def _gateway_revoke(configuration: Path, arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    command = [sys.executable, "-m", "gateway", "revoke", "-c", str(configuration), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)  # noqa: S603
