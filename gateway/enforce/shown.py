@@ -10,7 +10,7 @@ from gateway.wire.head import RequestHead
 
 DOUBLED: Final = b"\0"
 
-_FIELDS: Final = {
+FIELDS: Final = {
     b"user-agent": "agent",
     b"sec-ch-ua": "brands",
     b"sec-ch-ua-mobile": "mobile",
@@ -42,7 +42,7 @@ class Shown:
         self.agent = self.brands = self.mobile = self.platform = None
         self.site = self.mode = self.origin = self.echo = self.accept = None
         for name, value in fields:
-            slot = _FIELDS.get(name) or _FIELDS.get(name.lower())
+            slot = FIELDS.get(name) or FIELDS.get(name.lower())
             if slot is not None:
                 setattr(self, slot, value.strip(b" \t") if getattr(self, slot) is None else DOUBLED)
         #: The browser, as far as it says: equal when it is the same one again.

@@ -25,6 +25,7 @@ logger: Final = logging.getLogger("gateway.portal")
 
 Handler = Callable[[Desk, Asking], Awaitable[web.StreamResponse]]
 
+_NO_LIMIT: Final = 4 * 1024 * 1024
 _PAGES: Final[dict[str, str]] = {"/auth/login": "login", "/auth/register": "register"}
 
 
@@ -58,7 +59,16 @@ async def build(**arguments: Any) -> tuple[web.AppRunner, Callable[[], Awaitable
         allowed = sorted({method for method, other, _ in endpoints if other == path})
         application.router.add_route("*", path, _answering(desk, _wrong_method(allowed)))
     application.router.add_route("*", "/{rest:.*}", _answering(desk, _nothing_here))
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=1.0,
+        auto_decompress=False,
+        # The data plane has judged sizes already; what this would refuse it would repeat in its answer.
+        max_line_size=_NO_LIMIT,
+        max_field_size=_NO_LIMIT,
+    )
     await runner.setup()
     return runner, desk.close
 

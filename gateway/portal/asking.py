@@ -62,7 +62,7 @@ class Asking:
         self.address = headers.get("X-Gateway-Client", "")
         self.session = headers.get("X-Gateway-Session", "")  # judged by the data plane; empty where none is required
         self.request_id = headers.get("X-Request-Id", "")
-        self.authorization = headers.get("Authorization", "").encode("latin-1") or None
+        self.authorization = _bytes_of(headers.get("Authorization", "")) or None
         self.access_cookie, self.refresh_cookie = _cookies(headers.get("X-Gateway-Cookies", ""), names)
         self.language: Language = language_of(headers.get("Accept-Language"))
         self.is_for_a_person = self.shown.is_navigation
@@ -92,9 +92,12 @@ class Asking:
         length = self.request.content_length
         if length is not None and length > LARGEST_BODY:
             raise Refusal(413, "The body is too large", f"At most {LARGEST_BODY} bytes are read.", reason=Reason.TOO_LARGE)
-        raw = await self.request.content.read(LARGEST_BODY + 1)
-        while len(raw) <= LARGEST_BODY and not self.request.content.at_eof():
-            raw += await self.request.content.read(LARGEST_BODY + 1)
+        raw = b""
+        try:
+            while len(raw) <= LARGEST_BODY and not self.request.content.at_eof():
+                raw += await self.request.content.read(LARGEST_BODY + 1)
+        except (OSError, web.RequestPayloadError) as error:  # nobody hears the answer, and it is no failure of ours
+            raise Refusal(400, "The body ended too early") from error
         if len(raw) > LARGEST_BODY:
             raise Refusal(413, "The body is too large", f"At most {LARGEST_BODY} bytes are read.", reason=Reason.TOO_LARGE)
         return raw
@@ -128,7 +131,12 @@ def path_here(target: str) -> str:
 def _cookies(raw: str, names: CookieNames) -> tuple[bytes | None, bytes | None]:
     found = dict(pair.partition("=")[::2] for pair in raw.split("; ") if pair)
     access, refresh = found.get(names.access.decode()), found.get(names.refresh.decode())
-    return access.encode("latin-1") if access else None, refresh.encode("latin-1") if refresh else None
+    return _bytes_of(access) if access else None, _bytes_of(refresh) if refresh else None
+
+
+def _bytes_of(value: str) -> bytes:
+    """A field's value as it came: aiohttp reads it as UTF-8, and keeps what is none in surrogates."""
+    return value.encode("utf-8", "surrogateescape")
 
 
 def _read_json(raw: bytes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     to an application       the identity, and the token only where the route asks for it; nothing that authenticates to the
                             gateway: its cookies never, a token of its own nowhere, not on public routes either
-    to our own endpoints    everything as it came, and who was recognised, in fields that no client can send
+    to our own endpoints    what they read and nothing else, and who was recognised, in fields that no client can send
 
 All but the ids is the same when a connection repeats a request with the same token, and is kept with the head.
 """
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from gateway.enforce.shown import FIELDS
 from gateway.enforce.verdict import Allow
 from gateway.enforce.verified import Verified
+from gateway.errors import BadRequest
 from gateway.proxy.report import Record
 from gateway.routes.route import Route
 from gateway.tokens import base64url
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from gateway.proxy.plane import Plane
 
 _LONGEST_TOKEN: Final = 8 * 1024
+_READ_BY_OURS: Final = frozenset((*FIELDS, b"accept-language", b"content-type", b"content-encoding"))
+_ONE_ONLY: Final = frozenset((b"content-type", b"content-encoding", b"user-agent"))
+_MOST_OF_ONE: Final = 2  # the second says that there is more than one, and so that none is believed
 _SEPARATORS: Final = bytes.maketrans(b',;="', b"    ")
 
 
@@ -35,15 +40,16 @@ def head_lines(head: RequestHead, record: Record, client: "ClientConnection", au
     token = verdict.token
     sent = head.sent
     if sent is None or sent[0] is not token:
-        added = [forwarded_lines(head, client.peer_bytes, plane.scheme, is_trusted=client.is_trusted)]
         if route.is_own:
-            added += own_lines(head, token, record.address, plane.cookie_names)
-        else:
-            added += application_lines(head, route, token, plane.known.own_issuer)
-            if plane.assertions is not None and token is not None:
-                # It expires, so it is no part of what is kept; it is kept by itself.
-                lines = to_upstream(head, authority, (*added, plane.assertions.line(token, route, plane)))
-                return lines + trace_lines(head, record.request_id)
+            added = own_lines(head, token, record.address, plane.cookie_names)
+            sent = head.sent = (token, to_upstream(head, authority, tuple(added), fields_for_ours(head), may_upgrade=False))
+            return sent[1] + trace_lines(head, record.request_id)
+        added = [forwarded_lines(head, client.peer_bytes, plane.scheme, is_trusted=client.is_trusted)]
+        added += application_lines(head, route, token, plane.known.own_issuer)
+        if plane.assertions is not None and token is not None:
+            # It expires, so it is no part of what is kept; it is kept by itself.
+            lines = to_upstream(head, authority, (*added, plane.assertions.line(token, route, plane)))
+            return lines + trace_lines(head, record.request_id)
         sent = head.sent = (token, to_upstream(head, authority, tuple(added)))
     return sent[1] + trace_lines(head, record.request_id)
 
@@ -64,6 +70,27 @@ def application_lines(head: RequestHead, route: Route, token: Verified | None, o
     if token is not None and route.forward_token is not None:
         name = b"X-Access-Token: " if route.forward_token == "x-access-token" else b"Authorization: Bearer "
         lines.append(name + (bearer_token or token.shown_as) + b"\r\n")
+    return lines
+
+
+def fields_for_ours(head: RequestHead) -> list[bytes]:
+    """The fields that our own endpoints read, as they came.
+
+    They are served by a library with limits and rules of its own, which refuses in its own words what we would let pass: a field
+    twice, one longer than 8 KiB. It gets nothing that it could refuse, so what it would repeat of a request is never asked for.
+    Raises BadRequest for a doubled field that must have one meaning.
+    """
+    lines: list[bytes] = []
+    seen: dict[bytes, int] = {}
+    for name, value in head.fields:
+        lowered = name.lower()
+        if lowered not in _READ_BY_OURS:
+            continue
+        count = seen[lowered] = seen.get(lowered, 0) + 1
+        if count > 1 and lowered in _ONE_ONLY:
+            raise BadRequest("a field that can have one value only comes twice")
+        if count <= _MOST_OF_ONE:
+            lines.append(name + b": " + value)
     return lines
 
 

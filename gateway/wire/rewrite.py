@@ -45,17 +45,21 @@ def forwarded_lines(head: RequestHead, peer: bytes, scheme: bytes, *, is_trusted
     return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nVia: %b\r\n" % (chain, proto, host, via)
 
 
-def to_upstream(head: RequestHead, authority: bytes, added: tuple[bytes, ...]) -> bytes:
-    """The request head for the backend up to its last lines (`trace_lines`). `added` are blocks of lines that end in CRLF."""
+def to_upstream(
+    head: RequestHead, authority: bytes, added: tuple[bytes, ...], lines: list[bytes] | None = None, *, may_upgrade: bool = True
+) -> bytes:
+    """The request head for the backend up to its last lines (`trace_lines`). `added` are blocks of lines that end in CRLF,
+    `lines` the fields to send in place of those that the client means for the backend."""
     parts = [head.method, b" ", head.path, head.query, b" HTTP/1.1\r\nHost: ", head.host or authority, b"\r\n"]
-    if head.lines:
-        parts.append(b"\r\n".join(head.lines))
+    lines = head.lines if lines is None else lines
+    if lines:
+        parts.append(b"\r\n".join(lines))
         parts.append(b"\r\n")
     if head.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif head.content_length is not None:
         parts.append(b"Content-Length: %d\r\n" % head.content_length)
-    elif head.upgrade is not None:
+    elif head.upgrade is not None and may_upgrade:
         parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
     parts.extend(added)
     return b"".join(parts)
