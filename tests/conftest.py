@@ -27,6 +27,9 @@ TOGETHER_TOO = (
     "tests/attacks/test_outages_on_the_wire.py",
     "tests/attacks/test_admin_under_attack.py",
     "tests/attacks/test_flooding.py",
+    "tests/admin/test_admin_acts.py",
+    "tests/admin/test_admin_commands.py",
+    "tests/admin/test_admin_faults.py",
 )
 
 
