@@ -4,7 +4,8 @@
     email     normalised (address.py): what people, commands and X-User say   alice@example.com
     version   starts at 1, raised by each change of password, never lowered: tokens of an older one are refused
 
-The database is the truth about versions [L6]: after the loss of a store `raised_since` tells them to it again.
+The database is the truth about versions [L6]. A store that was lost and declared anew refuses all that was issued before, so
+it need not be told them again.
 
 Each method is one statement that reads, decides and writes at once, so two processes never have to agree on an order. Whoever
 changes an account here tells the log and the sessions himself; this file knows neither. Every method raises
@@ -144,18 +145,6 @@ class Accounts:
         rows = await self._database.rows(
             f"SELECT {_COLUMNS} FROM accounts WHERE email > :after ORDER BY email LIMIT :limit",  # noqa: S608
             {"after": after, "limit": min(limit, MOST_PER_PAGE)},
-        )
-        return [_account(row) for row in rows]
-
-    async def raised_since(
-        self, since: float, after: tuple[float, str] = (0.0, ""), limit: int = MOST_PER_PAGE
-    ) -> "list[Account]":
-        """A page of the accounts whose version was raised at `since` or later, oldest first; the next one comes after
-        the last one's (changed, sub). Accounts at their first version, which denies nothing, are left out."""
-        rows = await self._database.rows(
-            f"SELECT {_COLUMNS} FROM accounts WHERE changed >= :since AND (changed, sub) > (:changed, :sub)"  # noqa: S608
-            " AND version > 1 ORDER BY changed, sub LIMIT :limit",
-            {"since": since, "changed": after[0], "sub": after[1], "limit": min(limit, MOST_PER_PAGE)},
         )
         return [_account(row) for row in rows]
 

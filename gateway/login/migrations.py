@@ -34,8 +34,6 @@ STEPS: Final[tuple[Step, ...]] = (
             changed DOUBLE PRECISION NOT NULL
         )""",
     ),
-    # Which versions were raised since: after the loss of a store they are told to it again.
-    ("CREATE INDEX accounts_changed ON accounts (changed, sub)",),
 )
 
 _LOCK: Final = 0x6761746577617931  # "gateway1", among the advisory locks of the database

@@ -133,24 +133,6 @@ async def test_pages_hold_every_account_once_whatever_the_language_of_the_databa
     assert seen == sorted(names)
 
 
-async def test_L6_versions_raised_since_are_told_again_each_once(database_url: str) -> None:
-    clock = SetClock(1000.0)
-    accounts = Accounts(database_url, clock)
-    for number in range(7):
-        await accounts.create(f"{number}@shop.example", HASH)
-    for number in (0, 1, 2, 3, 4):
-        clock.now = 2000.0 + number // 2  # two of each second
-        await accounts.bump_version(f"{number}@shop.example")
-    told: list[tuple[str, int]] = []
-    after = (0.0, "")
-    while page := await accounts.raised_since(2001.0, after, 2):
-        told += [(account.email, account.version) for account in page]
-        after = (page[-1].changed, page[-1].sub)
-    assert sorted(told) == [("2@shop.example", 2), ("3@shop.example", 2), ("4@shop.example", 2)]
-    assert len(await accounts.raised_since(0.0)) == 5  # those that are at their first version deny nothing
-    await accounts.close()
-
-
 async def test_an_account_does_not_show_its_hash(few: Accounts) -> None:
     assert HASH not in repr(await few.create(ALICE, HASH))
 
