@@ -63,13 +63,14 @@ class Record:
 class Report:
     """Metrics, access log and security log of one worker."""
 
-    __slots__ = ("_access", "_denials", "_fingerprints", "_log", "_routes", "_sessions", "metrics")
+    __slots__ = ("_access", "_denials", "_fingerprints", "_log", "_prefix_of", "_routes", "_sessions", "metrics")
 
     def __init__(self, metrics: WorkerMetrics, access: AccessLog, denials: Denials, known: "Known", routes: list[str]) -> None:
         self.metrics = metrics
         self._access = access
         self._denials = denials
         self._fingerprints = known.fingerprint
+        self._prefix_of = known.fingerprint.reader.networks.prefix_of
         self._sessions = known.sessions
         self._routes: dict[str, RouteMetrics] = {name: metrics.route(name) for name in ["", *routes]}
         self._log = logging.getLogger("gateway.proxy")
@@ -105,7 +106,7 @@ class Report:
             asker = Asker(record.address, record.request_id.decode("ascii"), record.head)
             self._denials.tell(verdict, asker, name, now)
         elif token is not None and (entry := token.entry) is not None:
-            self._sessions.note(entry, now, record.address)
+            self._sessions.note(entry, now, self._prefix_of(record.address))
         if self._fingerprints.noticed:
             self._denials.tell_noticed(now)
 
