@@ -5,6 +5,7 @@ Nothing of a request is repeated in them, all of them are `no-store` but the key
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -23,17 +24,17 @@ def json_answer(document: Mapping[str, Any], status: int = 200, cookies: bytes =
     return _answer(status, body, {**_PLAIN, "Content-Type": "application/json"}, cookies)
 
 
-def nothing(cookies: bytes = b"", status: int = 204) -> web.Response:
-    return _answer(status, b"", _PLAIN, cookies)
+def nothing(cookies: bytes = b"", status: int = 204, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+    return _answer(status, b"", {**_PLAIN, **headers}, cookies)
 
 
 def page(body: bytes, headers: Mapping[str, str], status: int = 200, cookies: bytes = b"") -> web.Response:
     return _answer(status, body, headers, cookies)
 
 
-def redirect(location: str, cookies: bytes = b"") -> web.Response:
+def redirect(location: str, cookies: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
     """303: what was posted is not posted again. `location` is built from the configured address [C3]."""
-    return _answer(303, b"", {**_PLAIN, "Location": location}, cookies)
+    return _answer(303, b"", {**_PLAIN, **headers, "Location": location}, cookies)
 
 
 def problem(refusal: Refusal, asking: Asking, cookies: bytes = b"") -> web.Response:

@@ -3,6 +3,8 @@
 It works with any one of the session's tokens, also with an expired one: whoever wants to leave is not asked to sign in first
 [R5]. When the store does not answer nobody is told that he is signed out, though here he is."""
 
+from typing import Final
+
 from aiohttp import web
 
 from gateway.audit.event import Action
@@ -15,6 +17,9 @@ from gateway.revocation.entry import Kind, fact_key
 from gateway.sessions.model import subject_of
 
 _ROUNDS = 3
+# NB: applications seldom forbid a browser to keep their pages: Back would show them to whoever sits there next. Browsers obey
+# on https and on loopback.
+_NOTHING_KEPT: Final = {"Clear-Site-Data": '"cache"'}
 
 
 async def logout(desk: Desk, asking: Asking) -> web.Response:
@@ -84,5 +89,5 @@ async def _end(desk: Desk, asking: Asking, sids: list[str]) -> None:
 def _left(desk: Desk, asking: Asking, said: str) -> web.Response:
     cookies = desk.writer.clear()
     if asking.is_for_a_person:
-        return redirect(desk.url(f"/auth/login?said={said}"), cookies)
-    return nothing(cookies)
+        return redirect(desk.url(f"/auth/login?said={said}"), cookies, _NOTHING_KEPT)
+    return nothing(cookies, headers=_NOTHING_KEPT)

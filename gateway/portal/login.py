@@ -4,6 +4,8 @@ The order of a login: did a page of ours send it, is the form complete, may they
 blocked; then a session is opened. Whoever was signed in with this browser before is signed out of it: two people's sessions
 are never merged, and nothing that was planted before the login lives on [S13, S14]."""
 
+from urllib.parse import quote
+
 from aiohttp import web
 
 from gateway.audit.event import Action, Outcome
@@ -70,14 +72,17 @@ def session_document(minted: Minted) -> dict[str, object]:
 async def register_page(desk: Desk, asking: Asking) -> web.Response:
     """The form, where registration is open."""
     _refuse_when_closed(desk)
-    return page(*desk.pages.register(asking.language, said=asking.request.query.get("said", "")))
+    query = asking.request.query
+    return page(
+        *desk.pages.register(asking.language, said=query.get("said", ""), return_to=path_here(query.get("return_to", "/")))
+    )
 
 
 async def sign_up(desk: Desk, asking: Asking) -> web.Response:
     """`{email, password}`: an account. Does not log in."""
     _refuse_when_closed(desk)
     desk.refuse_other_sites(asking)
-    email, password = text_fields(await asking.fields(), "email", "password", optional=("return_to",))[:2]
+    email, password, return_to = text_fields(await asking.fields(), "email", "password", optional=("return_to",))
     if not desk.memory.allows(Use.REGISTRATION):
         raise refusal_of(Reason.STORE_UNAVAILABLE, said="unavailable")
     answer = await register(
@@ -100,7 +105,7 @@ async def sign_up(desk: Desk, asking: Asking) -> web.Response:
     assert isinstance(answer, Account)
     desk.record(Action.REGISTERED, asking, user=answer.email)
     if asking.is_for_a_person:
-        return redirect(desk.url("/auth/login?said=registered"))
+        return redirect(desk.url(f"/auth/login?said=registered&return_to={quote(path_here(return_to or '/'), safe='')}"))
     return json_answer({"user": answer.email}, 201)
 
 
