@@ -2,28 +2,30 @@
 
     use of what was revoked      counted by kind and age: `tail`, or `replay`, the alarm [B6]; one line in the sources' pattern
     a signature that is not      one line; after a key was retired its tokens are told here too
+    an expired token, in a loop  counted, and one line, once a minute
     another device, network…     counted by signal and action; one event
     any refusal                  one audit event, aggregated [B1]
 
 A tail is what was on its way: within ten seconds of the revocation, or the same device after its user signed out there, whose
 other tabs do not know it yet."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.audit.event import Action, Event, Outcome
 from gateway.audit.trail import Trail
+from gateway.enforce.loops import ExpiredLoops
 from gateway.enforce.notice import Fingerprints, Notice
 from gateway.enforce.shown import Shown, shown_by
 from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.reasons import Reason
-from gateway.revocation.entry import Kind
+from gateway.revocation.entry import Entry, Kind
 from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
 from gateway.wire.head import RequestHead
 
 TAIL_S: Final = 10
-MOST_DEPARTED: Final = 10_000
+MOST_REMEMBERED: Final = 10_000
 
 _USE_KINDS: Final = {Kind.TOKEN: "token", Kind.SESSION: "session", Kind.USER: "version", Kind.VERSION: "version", Kind.KEY: "key"}
 _SUSPICIOUS: Final = frozenset((Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY, Reason.RETIRED_KEY))
@@ -38,7 +40,11 @@ class Asker(NamedTuple):
 
 
 class Denials:
-    """Per worker: tells of refusals. `departed` are sessions that their users ended lately, with the device they did it on."""
+    """Per worker: tells of refusals.
+
+    `_departed`: sessions that their users ended lately, with the device they did it on. `_raised`: when accounts got their
+    present version; the fact itself says which, not when.
+    """
 
     def __init__(
         self, metrics: WorkerMetrics, security: SecurityLog, fingerprints: Fingerprints, trail: Trail | None = None
@@ -48,13 +54,15 @@ class Denials:
         self._fingerprints = fingerprints
         self._trail = trail
         self._departed: dict[str, str] = {}
+        self._raised: dict[bytes, float] = {}
+        self._loops = ExpiredLoops()
 
-    def departed(self, sid: str, device: str) -> None:
-        """A user signed out of this session, on a device of this class."""
-        if len(self._departed) >= MOST_DEPARTED:
-            for oldest in list(self._departed)[: MOST_DEPARTED // 2]:
-                del self._departed[oldest]
-        self._departed[sid] = device
+    def learn(self, entry: Entry) -> None:
+        """What an entry of the log says about the uses that will follow it."""
+        if entry.kind is Kind.SESSION and entry.source == "logout" and entry.device:
+            _remember(self._departed, entry.name, entry.device)
+        elif entry.kind is Kind.VERSION:
+            _remember(self._raised, entry.key, entry.appended_at)
 
     def tell(self, verdict: Deny, asker: "Asker", route: str, now: float) -> None:
         """A request was refused at `now`, wall time."""
@@ -67,6 +75,16 @@ class Denials:
             self._tell_use(verdict, asker, route, age)
         if verdict.reason is Reason.REFRESH_REUSED and token is not None:
             self._tell_refresh(token, verdict, asker)
+        if verdict.reason is Reason.EXPIRED_TOKEN and token is not None and self._loops.note(token, now):
+            self._metrics.expired_loop()
+            self._security.expired_loop(
+                user=token.user,
+                token_id=token.token_id,
+                session=token.session,
+                route=route,
+                client=asker.address,
+                request_id=asker.request_id,
+            )
         if verdict.reason in _SUSPICIOUS:
             self._security.bad_signature(
                 reason=verdict.reason.value,
@@ -126,11 +144,15 @@ class Denials:
 
     def _age(self, verdict: Deny, asker: "Asker", now: float) -> str:
         token = verdict.token
-        if verdict.kind is not Kind.VERSION and now - verdict.revoked_at <= TAIL_S:
+        assert token is not None
+        revoked_at: float = verdict.revoked_at
+        if verdict.kind is Kind.VERSION:
+            revoked_at = max(self._raised.get(key, 0.0) for kind, key in token.fact_keys if kind is Kind.VERSION)
+        if now - revoked_at <= TAIL_S:
             return "tail"
-        if verdict.kind is Kind.KEY and token is not None and token.expires_at < verdict.revoked_at:
+        if verdict.kind is Kind.KEY and token.expires_at < revoked_at:
             return "tail"  # it was of no use any more when the key went: somebody forgot it, nobody replays it
-        sid = verdict.token.session if verdict.token is not None else None
+        sid = token.session
         device = self._departed.get(sid) if sid is not None else None
         return "tail" if device and device == self._device_of(asker) else "replay"
 
@@ -140,6 +162,14 @@ class Denials:
         shown = asker.client if isinstance(asker.client, Shown) else shown_by(asker.client)
         device = self._fingerprints.signs(shown, asker.address).device
         return "" if device is None else device.text
+
+
+def _remember(memory: "dict[Any, Any]", key: object, value: object) -> None:
+    """Bounded: when it is full the older half goes."""
+    if len(memory) >= MOST_REMEMBERED:
+        for oldest in list(memory)[: MOST_REMEMBERED // 2]:
+            del memory[oldest]
+    memory[key] = value
 
 
 def _event_of(notice: Notice, now: float) -> Event:

@@ -150,8 +150,7 @@ class Worker:
         def entry_applied(entry: Entry) -> None:
             on_entry(entry, plane)
             self._forget_record(entry, inside)
-            if entry.kind is Kind.SESSION and entry.source == "logout" and entry.device:
-                inside.denials.departed(entry.name, entry.device)
+            inside.denials.learn(entry)
             self._metrics.log_seen(int(self._view.epoch), entry.sequence)
 
         def snapshot_read() -> None:
