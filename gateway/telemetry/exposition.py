@@ -142,6 +142,11 @@ class Exposition(Collector):
         )
         _add_table(use, totals, layout.revoked_use, USE_KINDS, USE_AGES)
         yield use
+        yield CounterMetricFamily(
+            "gateway_expired_token_loops",
+            "Expired tokens that were shown again and again, once a minute each.",
+            value=totals[layout.expired_loops],
+        )
         revocations = CounterMetricFamily(
             "gateway_revocations",
             "Revocations accepted, and revocations undone (lift).",

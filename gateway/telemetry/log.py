@@ -9,6 +9,7 @@ The security lines are what alert rules and log searches look for, so their word
     Token revoked rejected sub=alice jti=… age=replay …
     Token signature mismatch iss=https://idp.example kid=k1 …
     Refresh after revocation rejected sub=alice sid=… …
+    Expired token in a loop sub=alice jti=… …
     Revocation accepted kind=user subject=alice id=… …
 
 Text that a client or an issuer chose is written as one escaped word (`access.word`), cut at 256 characters. Lines that a
@@ -125,6 +126,18 @@ class SecurityLog:
             self._write(
                 "Refresh after revocation rejected "
                 + _words(sub=user, sid=session, reason=reason, client=client, request_id=request_id),
+                suppressed,
+            )
+
+    def expired_loop(
+        self, *, user: str, token_id: str | None, session: str | None, route: str, client: str, request_id: str
+    ) -> None:
+        """A token that has expired is shown again and again."""
+        suppressed = self._admit("expired-loop")
+        if suppressed is not None:
+            self._write(
+                "Expired token in a loop "
+                + _words(sub=user, jti=token_id, sid=session, route=route, client=client, request_id=request_id),
                 suppressed,
             )
 

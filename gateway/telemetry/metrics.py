@@ -103,6 +103,7 @@ class Layout:
         "cuts",
         "enforcement",
         "entries",
+        "expired_loops",
         "heartbeat",
         "issuers",
         "key_uses",
@@ -145,6 +146,7 @@ class Layout:
         # Of each issuer: how many keys are held, and since when (wall clock; 0 never).
         self.issuers = {name: (block.gauge(f"keys {name}"), block.gauge(f"fetched {name}")) for name in dict.fromkeys(issuers)}
         self.revoked_use = block.counters("revoked use", len(USE_KINDS) * len(USE_AGES))
+        self.expired_loops = block.counters("expired loops")
         self.cuts = block.counters("cuts", len(CUT_CAUSES))
         self.revocations = block.counters("revocations", len(REVOCATION_KINDS) * len(REVOCATION_SOURCES))
         self.refreshes = block.counters("refreshes", len(REFRESH_OUTCOMES))
@@ -266,6 +268,10 @@ class WorkerMetrics:
         """Somebody used what was revoked: `kind` of USE_KINDS, `age` of USE_AGES."""
         place = USE_KINDS.index(kind) * len(USE_AGES) + USE_AGES.index(age)
         self._cells[self._layout.revoked_use + place] += 1.0
+
+    def expired_loop(self) -> None:
+        """A token that has expired is shown again and again."""
+        self._cells[self._layout.expired_loops] += 1.0
 
     def connection_cut(self, cause: str) -> None:
         """A live connection was ended by us: `cause` of CUT_CAUSES."""
