@@ -21,8 +21,8 @@ def login(sub: str | None = None, *, delivery: str = "cookie", version: int = 1,
     )
 
 
-def sessions(store: Store) -> SessionStore:
-    return SessionStore(store, RULES)
+def sessions(store: Store, rules: Rules = RULES) -> SessionStore:
+    return SessionStore(store, rules)
 
 
 async def raw_record(store: Store, sid: str) -> list[bytes | None]:

@@ -16,7 +16,7 @@ view. The record owns no clock and no cache.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.reasons import Reason
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.enforce.verdict import Allow
     from gateway.revocation.entry import Kind
     from gateway.sessions.cache import Entry
+
+_JUST_MINTED_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,10 @@ def judge_time(verified: Verified, issuer: "Issuer", now: float) -> Reason | Non
     if verified.expires_at - verified.issued_at > issuer.max_lifetime:
         return Reason.LIFETIME_TOO_LONG
     return None
+
+
+def minted_now(verified: Verified, now: float) -> Verified:
+    """A token that was made a moment ago, for the request at hand: its `exp`, which is rounded down, may be over already when it
+    lives for a second only. It is not, for this request."""
+    verified.usable_until = max(verified.usable_until, now + _JUST_MINTED_S)
+    return verified

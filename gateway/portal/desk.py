@@ -18,7 +18,7 @@ from gateway.enforce.known import Known
 from gateway.enforce.session import prepare
 from gateway.enforce.signs import Signs
 from gateway.enforce.verdict import Allow, Deny
-from gateway.enforce.verified import Verified
+from gateway.enforce.verified import Verified, minted_now
 from gateway.enforce.verify import Refused, authenticate
 from gateway.login.accounts import Accounts
 from gateway.login.known_devices import KnownDevices, Place
@@ -157,7 +157,8 @@ class Desk:
         token = self.genuine(minted.access)
         if not isinstance(token, Verified):
             return Reason.STORE_UNAVAILABLE if token is None else token.reason
-        verdict = judge(token, _ANYWHERE, self.known, self.clock.wall(), self.clock.boot())
+        now = self.clock.wall()
+        verdict = judge(minted_now(token, now), _ANYWHERE, self.known, now, self.clock.boot())
         return token if isinstance(verdict, Allow) else getattr(verdict, "reason", Reason.STORE_UNAVAILABLE)
 
     def denied(self, verdict: Deny, asking: Asking) -> None:

@@ -18,7 +18,7 @@ from gateway.enforce.refresh import presented_by
 from gateway.enforce.session import prepare
 from gateway.enforce.shown import shown_by
 from gateway.enforce.verdict import Allow, Deny, NeedsClaim, NeedsRefresh, NeedsSession, Verdict
-from gateway.enforce.verified import Verified
+from gateway.enforce.verified import Verified, minted_now
 from gateway.enforce.verify import Refused, authenticate
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.proxy.refuse import refuse
@@ -107,6 +107,6 @@ async def _rotate(verdict: NeedsRefresh, done: Done, head: RequestHead, record: 
     access.usable_until = refreshed.minted.record.access_expires + UNSEEN_S
     access.is_from_cookie = True
     access.entry = refreshed.entry
-    prepare(refreshed.minted.access, access, plane.known)
+    prepare(refreshed.minted.access, minted_now(access, plane.clock.wall()), plane.known)
     record.renewal = Renewal(access, refreshed.minted)
     return done._replace(renewed=access)

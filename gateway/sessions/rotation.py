@@ -16,7 +16,8 @@ not for long: whoever comes later holds a generation that was used up, and that 
     n - 1            from a device of another class, a known browser             reused      ends
     n - 1            … something that is no known browser                        refused     media players, webviews
     n - 1            from another network, as it was for n - 1 already           reused      ends
-    n - 1            inside the grace                                            repeated    the same successor
+    n - 1            inside the grace                                            repeated    the same successor; its access
+                                                                                             token lives on if it was over
     n - 1            after it, n was never used                                  late        the same one, dated anew
     less                                                                         reused      ends
 
@@ -28,6 +29,7 @@ This is the specification. `lua/rotate.lua` does the same inside the store, by t
 generated histories. No data, no I/O.
 """
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Self
@@ -165,7 +167,7 @@ def _repeat(family: Family, presented: Presented, now: float, rules: Rules) -> J
         return Judgement(Outcome.BARRED, family)
     after = replace(family, odd_generation=family.generation) if is_odd and family.odd_generation != family.generation else family
     if is_in_grace:
-        return Judgement(Outcome.REPEATED, after)
+        return Judgement(Outcome.REPEATED, _prolonged(after, now, rules))
     return Judgement(Outcome.LATE, _dated(after, now, rules))
 
 
@@ -181,6 +183,16 @@ def _dated(family: Family, now: float, rules: Rules) -> Family:
         access_expires=min(now + rules.access_ttl_s, family.ends),
         refresh_expires=min(now + rules.refresh_ttl_s, family.ends),
     )
+
+
+def _prolonged(family: Family, now: float, rules: Rules) -> Family:
+    """With an access token that is not over yet: where it lives for less than the grace, its repetition would come out expired.
+
+    The rotation stays when it was, and so does the end of the grace.
+    """
+    if now < math.floor(family.access_expires):  # `exp` is rounded down
+        return family
+    return replace(family, access_expires=min(now + rules.access_ttl_s, family.refresh_expires))
 
 
 def _end(family: Family) -> Judgement:

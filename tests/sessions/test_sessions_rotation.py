@@ -24,7 +24,7 @@ FAMILY = Family(
     ends=NOW + 20 * DAY_S,
     is_ended=False,
 )
-JUST_ROTATED = replace(FAMILY, rotated_at=NOW - 5, used=6)
+JUST_ROTATED = replace(FAMILY, rotated_at=NOW - 5, access_expires=NOW + 295, used=6)
 
 
 def present(generation: int, version: int = 2, network: str = HOME, **other: object) -> Presented:
@@ -48,6 +48,17 @@ def test_R2_the_predecessor_gets_the_same_successor_inside_the_grace_even_when_i
         family = replace(JUST_ROTATED, used=used)
         assert judged(family, present(6)) == Judgement(Outcome.REPEATED, family)
     assert judged(replace(JUST_ROTATED, rotated_at=NOW - 30), present(6)).outcome is Outcome.REPEATED
+
+
+def test_R2_a_repetition_brings_an_access_token_that_lives_though_its_life_is_shorter_than_the_grace() -> None:
+    """Else whoever lost the answer would be refused until the grace is over."""
+    for access_expires in (NOW - 3, NOW - 0.001, NOW, NOW + 0.5):
+        family = replace(JUST_ROTATED, used=7, access_expires=access_expires)
+        after = judged(family, present(6), NOW + 0.6).family
+        assert after == replace(family, access_expires=NOW + 300.6), "the rotation stays when it was, and the end of the grace"
+        assert judged(after, present(6), NOW + 26) == Judgement(Outcome.REUSED, replace(after, is_ended=True))
+    over = replace(JUST_ROTATED, access_expires=NOW - 1, refresh_expires=NOW + 10)
+    assert judged(over, present(6)).family.access_expires == NOW + 10, "no token outlives its session"
 
 
 def test_R2_after_the_grace_the_predecessor_gets_the_successor_only_if_nobody_used_that() -> None:

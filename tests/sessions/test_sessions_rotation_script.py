@@ -14,7 +14,7 @@ from session_making import CAFE, DAY_S, HOME, RULES, TRAIN, let_pass, login, loo
 
 from gateway.sessions.keys import record_key
 from gateway.sessions.model import Record
-from gateway.sessions.rotation import Family, Outcome, Presented, judge
+from gateway.sessions.rotation import Family, Outcome, Presented, Rules, judge
 from gateway.sessions.store import SessionStore
 from gateway.sessions.stored import FIELDS
 from gateway.store.client import Store, command, connect
@@ -114,9 +114,10 @@ OTHER_DELIVERY = [replace(SHOW, delivery="token"), replace(SHOW, delivery="cooki
 class History:
     """One session, and what each presenter holds of it: (generation, version)."""
 
-    def __init__(self, store: Store, sid: str) -> None:
+    def __init__(self, store: Store, sid: str, rules: Rules) -> None:
         self.store = store
-        self.sessions: SessionStore = sessions(store)
+        self.rules = rules
+        self.sessions: SessionStore = sessions(store, rules)
         self.sid = sid
         self.held = [(1, 1)] * PRESENTERS
         self.before: list[bytes | None] = []
@@ -155,7 +156,7 @@ class History:
         )
         before = await look(self.store, self.sid)
         rotation = await self.sessions.rotate(self.sid, presented)
-        expected = judge(Family.of(before), presented, rotation.at, RULES)
+        expected = judge(Family.of(before), presented, rotation.at, self.rules)
         assert rotation.outcome is expected.outcome
         assert rotation.record is not None
         assert written(Family.of(rotation.record)) == written(expected.family)
@@ -183,11 +184,11 @@ def untouched(record: Record) -> Record:
     return replace(record, **{name: 0 for name in may_change if name not in ("ends", "delivery")})
 
 
-async def outcomes_of(store_url: str, history: list[object]) -> list[Outcome]:
+async def outcomes_of(store_url: str, history: list[object], rules: Rules = RULES) -> list[Outcome]:
     store = connect(store_url)
     try:
-        created = await sessions(store).create(login())
-        told = History(store, created.record.sid)
+        created = await sessions(store, rules).create(login())
+        told = History(store, created.record.sid, rules)
         for step in history:
             await told.do(step)
         return told.outcomes
@@ -218,3 +219,30 @@ def test_R2_the_script_and_the_table_agree_on_every_history(store_url: str) -> N
 
     they_agree()
     assert set(Outcome) - {Outcome.ABSENT} <= set(seen), "a generator that never makes a thief proves nothing"
+
+
+SHORT_LIVED = replace(RULES, access_ttl_s=10.0)
+REPEATED_WHEN_OVER = [
+    LOST,
+    Wait(5.0),
+    LOST,
+    Wait(9.5),
+    LOST,
+    ELSEWHERE,
+    Wait(9.5),
+    SHOW,
+    Wait(5.0),
+    PREDECESSOR,
+    Wait(29.0),
+    SHOW,
+]
+
+
+def test_R2_they_agree_where_an_access_token_lives_for_less_than_the_grace(store_url: str) -> None:
+    @given(st.lists(steps, min_size=4, max_size=15))
+    @example(REPEATED_WHEN_OVER)
+    @settings(max_examples=100)
+    def they_agree(history: list[object]) -> None:
+        asyncio.run(outcomes_of(store_url, history, SHORT_LIVED))
+
+    they_agree()

@@ -55,5 +55,8 @@ if not is_in_grace then
   date_with(changes)
   return told('late')
 end
+if now >= math.floor(tonumber(record[ACCESS_EXPIRES])) then -- its life is shorter than the grace
+  changes[ACCESS_EXPIRES] = instant(math.min(now + access_ttl, refresh_expires))
+end
 if next(changes) then change(KEY, record, changes) end
 return told('repeated')
