@@ -63,7 +63,6 @@ Refused, because it could be read in two ways or cannot work:
 Warned about, because it is probably not what was meant, or opens something:
 
 - an upstream or issuer that no route uses; no routes; routes that nobody can pass
-- an issuer without a written `user_prefix`: the built-in accounts are off then
 - an admin listener that other machines can reach; `trusted_proxies` that believes everybody; an easily guessed secret; a TLS
   key that everybody can read
 - `on_outage: allow`; `cache: shared`; `groups` where several issuers (or one and the accounts) grant them, where none does, or

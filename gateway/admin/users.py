@@ -182,7 +182,7 @@ def _wrong_groups(groups: list[str]) -> str:
 
 def _refuse_without_accounts(desk: Desk) -> None:
     if not desk.config.has_accounts:
-        why = "An issuer has no written user_prefix, so its users might be taken for accounts; see gateway check."
+        why = 'The issuer has no user_prefix, so its users might be taken for accounts; "" says that they share their names.'
         raise Problem(409, "The built-in accounts are off", why)
 
 

@@ -70,17 +70,11 @@ def _key_set(issuer: IssuerConfig, location: Location) -> Iterator[Problem]:
 def sources_of_users(draft: Draft) -> Iterator[Problem]:
     """T1: two sources share user names only when the configuration says so."""
     listed = list(known(draft.issuers))
-    is_refused = len(draft.issuers) + ("accounts" in draft.explicit) > 1
-    for index, issuer in listed:
-        if "user_prefix" in issuer.model_fields_set:
-            continue
-        here: Location = ("issuers", index, "user_prefix")
-        if is_refused:
-            what = "must be written, because there is more than one source of users"
-            yield Refused(here, what, '"" says that they share their names on purpose')
-        else:
-            what = "is not written, so the built-in accounts are off: nobody can sign in at the gateway"
-            yield Warned(here, what, 'write it to have them; "" says that they share their names with this issuer')
+    if len(draft.issuers) + ("accounts" in draft.explicit) > 1:
+        for index, issuer in listed:
+            if "user_prefix" not in issuer.model_fields_set:
+                what = "must be written, because there is more than one source of users"
+                yield Refused(("issuers", index, "user_prefix"), what, '"" says that they share their names on purpose')
     for index, issuer in listed:
         for _, other in listed:
             mine, theirs = issuer.user_prefix, other.user_prefix

@@ -168,10 +168,10 @@ def test_where_people_can_sign_in_somebody_can_pass(tmp_path):
 # --- issuers and users
 
 
-def test_T1_accounts_that_are_off_for_want_of_a_prefix_are_told(tmp_path):
-    told = warnings(tmp_path, routes("name: a, path: /").replace(', user_prefix: ""', ""))
-    assert len(told) == 1
-    assert "issuers.0.user_prefix: is not written, so the built-in accounts are off" in told[0]
+def test_T1_one_issuer_alone_needs_no_prefix_and_leaves_the_accounts_off(tmp_path):
+    written = routes("name: a, path: /").replace(', user_prefix: ""', "")
+    assert warnings(tmp_path, written) == []
+    assert not loaded(tmp_path, written).config.has_accounts
 
 
 @pytest.mark.parametrize(
