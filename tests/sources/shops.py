@@ -47,6 +47,7 @@ class Shop(RunningGateway):
         super().__init__(folder, {"app": old.url}, routes, **(defaults | settings))
         self._client = httpx.Client(timeout=20, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
         self.old = old
+        self.elsewhere = f"http://localhost:{old.port}"  # another site: its name differs
         self.public_url = str((defaults | settings)["public_url"])
 
     def _announced(self) -> str:
