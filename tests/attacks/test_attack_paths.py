@@ -240,7 +240,8 @@ RESERVED_REFUSED = [
 async def test_U18_no_application_can_answer_for_the_gateway(gateway: DataPlane, backend: RecordingBackend) -> None:
     backend.requests.clear()
     for target in RESERVED:
-        assert (await gateway.ask(ask(target))).reason == "no-route", target
+        reply = await gateway.ask(ask(target))
+        assert reply.reason == "no-route" or reply.body == b'{"keys": []}', target
     for target in RESERVED_REFUSED:
         assert (await gateway.ask(ask(target))).reason in ("bad-request", "no-route"), target
     assert backend.requests == []

@@ -160,11 +160,13 @@ def test_J54_a_token_anywhere_else_is_no_token(attacked: Wire, provider: Provide
         attacked.get(f"/elsewhere?access_token={token}"),
         attacked.get("/elsewhere", f"X-Access-Token: {token}"),
         attacked.get("/elsewhere", f"Proxy-Authorization: Bearer {token}"),
-        attacked.get("/elsewhere", f"Cookie: __Host-access={token}; __Host-refresh={token}"),
+        attacked.get("/elsewhere", f"Cookie: access={token}; access_token={token}; session={token}"),
         attacked.get("/elsewhere", "Upgrade: websocket", f"Sec-WebSocket-Protocol: bearer, {token}"),
         attacked.send(b"POST /elsewhere HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n" + form),
     ]
     assert {answer.told for answer in places} == {"401 no-token"}
+    for cookie in ("__Host-access", "__Host-refresh"):  # those are for our own tokens
+        assert attacked.get("/elsewhere", f"Cookie: {cookie}={token}").told == "401 wrong-issuer"
     assert not attacked.reached("/elsewhere")
 
 
