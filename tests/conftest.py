@@ -1,7 +1,6 @@
 """Fixtures every test may use: a real store process, shared and emptied before each test, or private for the rough ones.
 
-And how tests are spread over processes: those that start whole gateways run in one of them, one after another, because a
-machine may have two processors and a gateway wants both.
+And how tests are spread over the two processes that run them, so that no more than two gateways compete for the machine.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -17,32 +16,20 @@ from gateway.store.client import Store, connect
 hypothesis.settings.register_profile("untimed", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("untimed")
 
-TOGETHER = (
-    "tests/live/",
-    "tests/demo/",
-    "tests/docs/test_start.py",
-)
-TOGETHER_TOO = (
-    "tests/attacks/test_tokens_on_the_wire.py",
-    "tests/attacks/test_outages_on_the_wire.py",
-    "tests/attacks/test_admin_under_attack.py",
-    "tests/attacks/test_flooding.py",
-    "tests/admin/test_admin_acts.py",
-    "tests/admin/test_admin_commands.py",
-    "tests/admin/test_admin_faults.py",
-)
+FOLDER_SHARES = ("tests/identity/", "tests/login/", "tests/sources/")  # a gateway, a database server, a browser
+FILE_SHARES = ("tests/admin/", "tests/attacks/", "tests/demo/", "tests/docs/", "tests/live/")  # mostly whole gateways
 
 
 class Spread(LoadScopeScheduling):
-    """Every test for itself, those of TOGETHER as one. The largest group starts first.
+    """Every test for itself, but those that share something that takes long to start stay together.
 
     NB: the mark `xdist_group` is not used: what xdist 3.8 writes into a test's id is not read by pytest 9.2 any more.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(TOGETHER):
-            return "together"
-        return "together too" if nodeid.startswith(TOGETHER_TOO) else nodeid
+        if nodeid.startswith(FOLDER_SHARES):
+            return "/".join(nodeid.split("/")[:2])
+        return nodeid.partition("::")[0] if nodeid.startswith(FILE_SHARES) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Spread | None:
