@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-
 from gateway.errors import KeySetError
 from gateway.tokens.jwk import MAX_BYTES, KeySet, is_url, parse_key_set, refuse_secrets_from_url
 
@@ -40,7 +38,6 @@ FILE_POLL_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
 _SETTLED_S: Final = 2.0  # a file changed later than this before it was read may change again within one tick of its clock
-_CHUNK_BYTES: Final = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -163,7 +160,9 @@ class KeySetSource:
         self._schedule.started(self._timing.monotonic())
         self.fetches += 1
         try:
-            self._take(await _fetch(self.location, self._fetch_timeout_s))
+            from gateway.tokens.fetch import fetch  # a key set in a file need not wait for aiohttp
+
+            self._take(await fetch(self.location, self._fetch_timeout_s))
         except KeySetError as error:
             self._schedule.failed(self._timing.monotonic())
             self._report(str(error))
@@ -200,41 +199,6 @@ class KeySetSource:
             kept = "no key set yet" if self.current is None else "the one before stays in force"
             _log.warning("key set of %r from %s cannot be used (%s): %s", self.issuer, self.location, kept, problem)
         self.error = problem
-
-
-async def _fetch(url: str, timeout_s: float) -> bytes:
-    """The body at `url`, at most 1 MiB within the deadline. Raises `KeySetError` for everything else."""
-    try:
-        async with _session(timeout_s) as session, session.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                raise KeySetError(f"the server answered {response.status}; only 200 is taken, and no redirect is followed")
-            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise KeySetError("the server compressed the answer, though it was not asked to")
-            return await _read_bounded(response.content)
-    except TimeoutError as error:
-        raise KeySetError(f"no complete answer within {timeout_s:g} s") from error
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise KeySetError(f"the server cannot be reached: {type(error).__name__}") from error
-
-
-def _session(timeout_s: float) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=1, force_close=True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=timeout_s),
-        auto_decompress=False,
-        trust_env=False,
-    )
-
-
-async def _read_bounded(content: aiohttp.StreamReader) -> bytes:
-    body = bytearray()
-    while chunk := await content.read(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise KeySetError(f"the key set is larger than {MAX_BYTES} bytes")
-    return bytes(body)
 
 
 def _identify(path: str) -> tuple[object, ...]:
