@@ -78,7 +78,7 @@ def perform(act: Act, cast: Cast, log: Log) -> list[Found]:
     if act.grows:
         after = _claim(act.grows, cast)
         found.append(Found(after == claim + 1, "claim", f"{act.grows} in her cookies", f"{claim} → {after}"))
-    found += [_judge_count(sample, counted[sample], cast) for sample in act.counts]
+    found += [_judge_count(sample, evidence.value_of(sample, counted), cast) for sample in act.counts]
     if act.logs:
         found.append(_judge_log(act.logs.format(alice=ALICE, version=version, previous=version - 1), line, log))
     return found
@@ -95,7 +95,7 @@ def _judge_count(sample: str, before: int, cast: Cast) -> Found:
 
     def has_grown() -> bool:
         nonlocal now
-        now = evidence.counters(*cast.stage.admins)[sample]
+        now = evidence.value_of(sample, evidence.counters(*cast.stage.admins))
         return now > before
 
     return Found(evidence.wait_until(has_grown), "counter", sample, f"{before} → {now}")

@@ -45,9 +45,13 @@ class Cast:
 
     @property
     def is_robbed(self) -> bool:
-        """Whether the thief's newest copy is of the session that Alice is in."""
-        here = self.alice.jar(self.site).claim("sid")
-        return self.is_signed_in and bool(self.loot) and self.loot[-1].claim("sid") == here
+        """Whether the thief's newest copy is of the session that Alice is in, under the password that she has."""
+        jar = self.alice.jar(self.site)
+        return (
+            self.is_signed_in
+            and bool(self.loot)
+            and all(self.loot[-1].claim(name, "refresh") == jar.claim(name, "refresh") for name in ("sid", "ver"))
+        )
 
     def opens(self, browser: Browser) -> Exchange:
         """The front page. The answer to that very request."""

@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,17 @@ def counters(*admins: str) -> Counter[str]:
         for name, value in _SAMPLE.findall(text):
             found[name] += int(float(value))
     return +found
+
+
+def value_of(sample: str, counted: Mapping[str, int]) -> int:
+    """The sum of the samples of this name that have these labels, whatever others they have: `a_total{kind="x"}`."""
+    name, labels = _parts(sample)
+    return sum(value for other, value in counted.items() if (parts := _parts(other))[0] == name and labels <= parts[1])
+
+
+def _parts(sample: str) -> tuple[str, frozenset[str]]:
+    name, _, labels = sample.rstrip("}").partition("{")
+    return name, frozenset(labels.split(","))
 
 
 @dataclass(frozen=True, slots=True)

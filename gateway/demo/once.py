@@ -6,12 +6,12 @@ A wrong answer does not end the story, because the lines after it tell why; it e
 import time
 
 from gateway.demo import revocations
-from gateway.demo.acts import Act, Found, perform, seconds_to_wait
+from gateway.demo.acts import Act, Found, Scene, perform, seconds_to_wait
 from gateway.demo.cast import Cast
 from gateway.demo.configuration import WORKERS
 from gateway.demo.evidence import Log
 from gateway.demo.paper import Paper
-from gateway.demo.stage import Stage
+from gateway.demo.stage import DemoFailed, Stage
 from gateway.demo.tally import Tally
 from gateway.demo.theft import SCENES
 
@@ -41,13 +41,21 @@ def _play_theft(stage: Stage, tally: Tally) -> None:
     cast, log = Cast(stage), Log(stage.log)
     for number, scene in enumerate(SCENES, start=1):
         tally.scene(f"{number}  {scene.title}")
-        scene.prepare(cast)
-        for act in scene.acts:
-            if act.until is not None:
-                time.sleep(seconds_to_wait(act, cast))
-                tally.pause(act.label)
-            for found in perform(act, cast, log):
-                _tell(act, found, tally)
+        try:
+            _play_scene(scene, cast, log, tally)
+        except (OSError, DemoFailed) as error:
+            tally.judge(False, scene.title, str(error))
+
+
+def _play_scene(scene: Scene, cast: Cast, log: Log, tally: Tally) -> None:
+    """Raises OSError, DemoFailed: then the rest of the scene makes no sense."""
+    scene.prepare(cast)
+    for act in scene.acts:
+        if act.until is not None:
+            time.sleep(seconds_to_wait(act, cast))
+            tally.pause(act.label)
+        for found in perform(act, cast, log):
+            _tell(act, found, tally)
 
 
 def _tell(act: Act, found: Found, tally: Tally) -> None:

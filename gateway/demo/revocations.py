@@ -31,7 +31,10 @@ def play(stage: Stage, tally: Tally) -> None:
     """The whole of it."""
     story = _Revocations(stage, tally)
     for scene in (story.let_through, story.token, story.session, story.user, story.key, story.who_tried):
-        scene()
+        try:
+            scene()
+        except OSError as error:  # then the rest of the scene makes no sense
+            tally.judge(False, "nobody answers", str(error))
 
 
 class _Revocations:

@@ -25,6 +25,7 @@ from gateway.demo.stage import DemoFailed, Stage
 from gateway.demo.theft import SCENES
 
 LOOK_EVERY_S: Final = 0.2
+DEED_WITHIN_S: Final = 10.0
 
 TODO, WAITING, PLAYING, GOOD, WRONG = "todo", "waiting", "playing", "good", "wrong"
 
@@ -144,9 +145,9 @@ class Theatre:
             self._bump(run=True)
 
     def do(self, who: str, what: str) -> None:
-        """Something between the acts. Raises Busy, KeyError."""
+        """Something between the acts, or after the one that is being played. Raises Busy, KeyError."""
         deed = DEEDS[who, what]
-        if not self._stage_door.acquire(blocking=False):
+        if not self._stage_door.acquire(timeout=DEED_WITHIN_S):
             raise Busy
         try:
             self.trouble = ""

@@ -5,32 +5,23 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from running_demo import (
+    WITHIN_S,
+    command_line,
+    descendants,
+    end,
+    environment,
+    folder_of,
+    is_running,
+    read_page,
+    start,
+    url_of,
+)
 
-WITHIN_S = 60
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "PYTEST_"))}
-
-
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "gateway", "demo", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
-
-
-def read_page(demo: "subprocess.Popen[str]") -> list[str]:
-    assert demo.stdout is not None
-    lines: list[str] = []
-    for line in demo.stdout:
-        lines.append(line.rstrip("\n"))
-        if line.startswith("Ctrl-C ends everything"):
-            return lines
-    raise AssertionError("\n".join(lines))
+from gateway.demo.theft import SCENES
 
 
 def test_the_story_is_right_about_itself():
@@ -38,20 +29,44 @@ def test_the_story_is_right_about_itself():
     told, _ = story.communicate(timeout=WITHIN_S)
     assert story.returncode == 0, told
     assert "✗" not in told
-    assert told.count("✓") >= 30
-    for reason in ("no-token", "revoked-token", "revoked-session", "old-version", "retired-key"):
+    judged = re.search(r"(\d+) answers, none wrong", told)
+    assert judged is not None and int(judged[1]) == told.count("✓") >= 85
+    for scene in SCENES:
+        assert scene.title in told
+    for reason in ("device-changed", "network-changed", "refresh-reused", "revoked-session", "old-version"):  # act one
+        assert f"→ 401 {reason}" in told
+    for reason in ("no-token", "revoked-token", "revoked-session", "old-version", "retired-key"):  # act two
         assert f"401 {reason}" in told
     assert told.count("enforced by 2 of 2, on disk") == 6
     assert re.search(r"the same stream +→ cut", told)
     assert "\x1b" not in told  # nobody looks through a pipe for colours
+    assert "Token revoked rejected sub=alice@example.org tokenVersion=1 (expected 2)" in told
     assert "Token revoked rejected sub=alice jti=phone-1" in told
+    assert not re.search(r"eyJ[\w-]{20,}", told)
+
+
+def test_an_answer_that_is_wrong_fails_the_command_and_is_shown():
+    story = start("--once")
+    assert story.stdout is not None
+    told = [story.stdout.readline()]
+    while "She fills in the form" not in told[-1]:
+        assert told[-1], told
+        told.append(story.stdout.readline())
+    (application,) = [pid for pid in descendants(story.pid) if "gateway.demo.legacy" in command_line(pid)]
+    os.kill(application, signal.SIGKILL)
+    rest, _ = story.communicate(timeout=WITHIN_S)
+    assert story.returncode == 1
+    assert re.search(r"✗ .*→ 502 upstream-unreachable", rest)
+    assert re.search(r"\d+ answers, \d+ wrong", rest)
+    assert "the last words of the gateway's log" in rest
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_every_line_of_the_page_does_what_it_promises():
     demo = start()
     try:
-        steps = steps_of(read_page(demo))
+        page = read_page(demo)
+        steps = steps_of(page)
         assert len(steps) >= 18
         script = "\n".join(f"echo '=== {number}'\n{command}" for number, (command, _) in enumerate(steps))
         done = subprocess.run(
@@ -66,21 +81,29 @@ def test_every_line_of_the_page_does_what_it_promises():
         for (command, promised), output in zip(steps, outputs, strict=True):
             assert promised in output, f"{command}\n{output}"
     finally:
-        demo.send_signal(signal.SIGINT)
-        last, _ = demo.communicate(timeout=WITHIN_S)
+        last = end(demo)
     assert demo.returncode == 0
     assert "has ended" in last
 
 
+def test_the_address_of_the_page_is_the_first_that_is_printed():
+    demo = start()
+    try:
+        page = read_page(demo)
+    finally:
+        end(demo)
+    first = next(line for line in page if "http://" in line)
+    assert first.strip() == url_of(page)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_leaves_nothing_behind(number: int):
+def test_the_demo_leaves_nothing_behind(number: signal.Signals):
     demo = start()
     folder = folder_of(read_page(demo))
     assert folder.stat().st_mode & 0o777 == 0o700
     family = descendants(demo.pid)
     assert len(family) == 5  # the application, the supervisor, two workers, the store
-    demo.send_signal(number)
-    demo.communicate(timeout=WITHIN_S)
+    end(demo, number)
     assert not [pid for pid in family if is_running(pid)]
     assert not folder.exists()
 
@@ -98,10 +121,6 @@ def test_a_killed_demo_takes_its_processes_with_it():
     shutil.rmtree(folder)  # a killed process cannot tidy up
 
 
-def folder_of(page: list[str]) -> Path:
-    return Path(re.findall(r"(/\S+/gateway-demo-\w+)/gateway\.log", "\n".join(page))[0])
-
-
 def steps_of(page: list[str]) -> list[tuple[str, str]]:
     """The indented lines, each with what the arrow under it promises."""
     steps: list[tuple[str, str]] = []
@@ -111,17 +130,3 @@ def steps_of(page: list[str]) -> list[tuple[str, str]]:
         elif line.startswith("    "):
             steps.append((line.strip(), ""))
     return steps
-
-
-def descendants(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as found:
-        children = [int(child) for child in found.read().split()]
-    return children + [below for child in children for below in descendants(child)]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
