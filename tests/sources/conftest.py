@@ -17,6 +17,7 @@ from enforce.mmdb import write
 from old_shop import OldShop
 from playwright.async_api import Browser, async_playwright
 from shops import Shop, StartShop, Visit, self_signed, started
+from store_process import StoreProcess
 from visitor import LAPTOP, Visitor
 
 CHROMIUM = shutil.which("chromium")
@@ -34,8 +35,7 @@ def old_shop() -> Iterator[OldShop]:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory, old_shop: OldShop) -> Iterator[Shop]:
-    identity = {"assertion": "X-Gateway-Assertion"}
-    yield from started(tmp_path_factory.mktemp("shop"), old_shop, identity=identity)
+    yield from started(tmp_path_factory.mktemp("shop"), old_shop)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,21 @@ def strict_shop(tmp_path_factory: pytest.TempPathFactory, old_shop: OldShop) -> 
     yield from started(folder, old_shop, fingerprint=fingerprint, tls=self_signed(folder))
 
 
-COUNTRIES = {"203.0.113.0/24": "DE", "198.51.100.0/24": "DE", "192.0.2.0/24": "BR"}
+@pytest.fixture(scope="session")
+def rough_store() -> Iterator[StoreProcess]:
+    process = StoreProcess().start()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def rough_shop(tmp_path_factory: pytest.TempPathFactory, old_shop: OldShop, rough_store: StoreProcess) -> Iterator[Shop]:
+    store = {"url": rough_store.url, "max_staleness": "10s"}
+    yield from started(tmp_path_factory.mktemp("rough"), old_shop, store=store)
+    rough_store.thaw()
+
+
+COUNTRIES = {"203.0.113.0/24": "DE", "198.51.100.0/24": "DE", "2001:db8:99::/48": "BR"}
 
 
 @pytest.fixture

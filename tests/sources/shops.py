@@ -1,7 +1,8 @@
 """A gateway that people sign in at, in front of the old application, and what tests call its visitors.
 
 `Shop` is a process of its own with two workers; its configuration is the product's defaults but for the address, an open
-registration, and a proxy on loopback that is believed (a test says by `X-Forwarded-For` from where a browser comes).
+registration, an assertion for the application, and a proxy on loopback that is believed (a test says by `X-Forwarded-For` from
+where a browser comes).
 """
 
 import datetime
@@ -42,9 +43,11 @@ class Shop(RunningGateway):
             "accounts": {"database": "sqlite+aiosqlite:///accounts.db", "registration": "open"},
             "trusted_proxies": ["127.0.0.0/8"],
             "issuers": [],
+            "identity": {"assertion": "X-Gateway-Assertion"},
         }
         routes = settings.pop("routes", ROUTES)
-        super().__init__(folder, {"app": old.url}, routes, **(defaults | settings))
+        upstreams = {"app": old.url, **settings.pop("upstreams", {})}
+        super().__init__(folder, upstreams, routes, **(defaults | settings))
         self._client = httpx.Client(timeout=20, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
         self.old = old
         self.elsewhere = f"http://localhost:{old.port}"  # another site: its name differs
@@ -81,6 +84,9 @@ def started(folder: Path, old: OldShop, **settings: Any) -> Iterator[Shop]:
     """One that runs; when it has ended no output may hold a token [O04]."""
     shop = Shop(folder, old, **settings)
     try:
+        if "store" in settings:  # one that is not the gateway's own has to be declared
+            shop.write()
+            assert shop.command("store init").returncode == 0
         yield shop.start()  # type: ignore[misc]
     finally:
         shop.stop()
