@@ -136,8 +136,8 @@ TOLD: Final[dict[Reason, Told]] = {
     Reason.REVOKED_SESSION: Told(
         Text("This device was signed out", "Cet appareil a été déconnecté"),
         Text(
-            "By you, from another device, or by the people who run this site.",
-            "Par vous, depuis un autre appareil, ou par les responsables de ce site.",
+            "By you, from another device, by the people who run this site, or because your sign-in was used elsewhere.",
+            "Par vous, depuis un autre appareil, par les responsables de ce site, ou parce que votre connexion a servi ailleurs.",
         ),
         Action.SIGN_IN,
     ),

@@ -315,6 +315,34 @@ async def test_a_second_tab_goes_on_with_the_session_and_learns_of_its_end(visit
     assert "/auth/login" in other.url
 
 
+async def test_two_tabs_that_both_sign_in_end_with_one_session(enter: Visit, shop: Shop) -> None:
+    shop.register("twice@example.com")
+    visitor = await enter()
+    other = await visitor.context.new_page()
+    await other.goto("/auth/login?return_to=/orders/other")
+    await visitor.sign_in("twice@example.com")
+    first = await visitor.robbed()
+    await other.get_by_label("E-mail address").fill("twice@example.com")
+    await other.get_by_label("Password", exact=True).fill(PASSWORD)
+    await button(other, "Sign in").click()
+    await other.wait_for_url("**/orders/other")
+    await visitor.remember()
+    assert (await visitor.fetch("/who")).told == "200"
+    assert await first.everywhere() == {"401 revoked-session"}
+    assert len(shop.call("GET", "/v1/users/twice@example.com/sessions").json()["sessions"]) == 1
+
+
+async def test_somebody_else_who_signs_in_here_gets_nothing_of_the_one_before(enter: Visit, shop: Shop) -> None:
+    for email in ("before@example.com", "after@example.com"):
+        shop.register(email)
+    visitor = await enter()
+    await visitor.sign_in("before@example.com")
+    before = await visitor.robbed()
+    await visitor.sign_in("after@example.com")
+    assert (await visitor.fetch("/who")).json()["user"] == "after@example.com"
+    assert await before.everywhere() == {"401 revoked-session"}
+
+
 async def test_a_device_page_that_stood_open_says_so_when_its_session_has_ended(visit: Visit, shop: Shop) -> None:
     visitor = await visit()
     shop.login(visitor.email)
