@@ -200,6 +200,29 @@ async def test_what_strangers_send_is_shown_as_text(tab: Page, demo: Demo) -> No
     await expect(tab.locator("#log u")).to_have_count(0)
 
 
+async def test_the_log_is_followed_until_somebody_scrolls_up(tab: Page) -> None:
+    log = tab.locator("#log")
+    left = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+    await play_scene(tab, 0)
+    await go_to(tab, 2)
+    await play_scene(tab, 2)
+    assert await log.evaluate(left) < 2
+    await log.hover()
+    await tab.mouse.wheel(0, -200)
+    while await log.evaluate(left) < 100:
+        await tab.wait_for_timeout(20)
+    seen = await log.evaluate("log => log.scrollTop")
+    await go_to(tab, 0)
+    await play_act(tab)
+    assert await log.evaluate("log => log.scrollTop") == seen
+    await log.focus()
+    await tab.keyboard.press("End")
+    while await log.evaluate(left) >= 2:
+        await tab.wait_for_timeout(20)
+    await play_act(tab)
+    assert await log.evaluate(left) < 2
+
+
 async def test_no_script_can_put_html_into_the_page(browser: Browser, demo: Demo) -> None:
     """Trusted Types: what the page's own script is not able to do, a mistake in it is not either."""
     tab = await (await browser.new_context()).new_page()
@@ -333,25 +356,22 @@ POOR = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_text_can_be_read(tab: Page, scheme: str) -> None:
-    await tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+# What sticks out of the page on its right.
+OUT = """(width) => [...document.querySelectorAll("button, .card, .log, .screen, .bar")]
+  .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > width).map((each) => each.outerHTML)"""
+HEIGHTS = "buttons => buttons.filter((b) => b.checkVisibility()).map((b) => b.getBoundingClientRect().height)"
+
+
+async def test_every_text_can_be_read_and_nothing_sticks_out_of_the_page(tab: Page) -> None:
     await go_to(tab, 2)
     await play_scene(tab, 2)
     await tab.get_by_text("Type it yourself").click()
-    assert await tab.evaluate(POOR) == []
-
-
-@pytest.mark.parametrize("width", [1920, 1440, 1000, 390])
-async def test_nothing_sticks_out_of_the_page(tab: Page, width: int) -> None:
-    await tab.set_viewport_size({"width": width, "height": 800})
-    await go_to(tab, 2)
-    await play_scene(tab, 2)
-    assert await tab.evaluate("document.documentElement.scrollWidth") <= width
-    out = """(width) => [...document.querySelectorAll("button, .card, .log, .screen, .bar")]
-      .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > width).map((each) => each.outerHTML)"""
-    assert await tab.evaluate(out, width) == []
-    heights = await tab.locator("button").evaluate_all(
-        "buttons => buttons.filter((b) => b.checkVisibility()).map((b) => b.getBoundingClientRect().height)"
-    )
-    assert min(heights) >= 24  # WCAG 2.2: 2.5.8
+    await tab.locator("#thief .requests summary").first.click()
+    for scheme in ("light", "dark"):
+        await tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert await tab.evaluate(POOR) == [], scheme
+    for width in (1920, 1440, 1000, 390):
+        await tab.set_viewport_size({"width": width, "height": 800})
+        assert await tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert await tab.evaluate(OUT, width) == []
+        assert min(await tab.locator("button").evaluate_all(HEIGHTS)) >= 24  # WCAG 2.2: 2.5.8
