@@ -47,9 +47,13 @@ class NeedsClaim:
 
 @dataclass(frozen=True, slots=True)
 class NeedsSession:
-    """The record of the token's session, or of its first use, is not in this worker's memory: fetch it, then decide again."""
+    """The record of the token's session, or of its first use, is not in this worker's memory: fetch it, then decide again.
+
+    `seen`: the generation of the token that was shown, which the record does not know to be used yet [R2].
+    """
 
     token: Verified
+    seen: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from gateway.enforce.claims import (
 from gateway.enforce.issuer import Issuer, media_type
 from gateway.enforce.verified import Own, Verified, judge_time
 from gateway.reasons import Reason
+from gateway.sessions.model import session_of, subject_of
 from gateway.tokens import base64url
 from gateway.tokens.base64url import NotBase64URL
 from gateway.tokens.jwk import MAX_KEY_ID, Key
@@ -109,7 +110,7 @@ def _authenticate(token: bytes, issuers: Mapping[str, Issuer]) -> Verified | Ref
     session = read_mapped_text(claims, issuer.session_claim)
     version = read_version(claims, issuer.version_claim)
     auth_time = None if issuer.is_own else read_lenient_date(claims, "auth_time")
-    own = Own(read_generation(claims), "rt+jwt" in issuer.types) if issuer.is_own else None
+    own = _read_own(claims, issuer, subject, session, token_id) if issuer.is_own else None
     display_name = read_display_text(claims, issuer.name_claim)
     email = read_display_text(claims, issuer.email_claim)
 
@@ -144,6 +145,14 @@ def _authenticate(token: bytes, issuers: Mapping[str, Issuer]) -> Verified | Ref
         auth_time=auth_time,
         record_name=record_name(issuer, mapped_user if subject is None else subject, session, auth_time),
     )
+
+
+def _read_own(claims: dict[str, Any], issuer: Issuer, subject: str | None, session: str | None, token_id: str | None) -> Own:
+    """What a token of ours says beside. It names its session three times, and every time the same one: whoever is asked about it
+    later may rely on any of them."""
+    if session is None or token_id is None or subject_of(session) != subject or session_of(token_id) != session:
+        raise Malformed("sub, sid and jti are not of one session")
+    return Own(read_generation(claims), "rt+jwt" in issuer.types)
 
 
 def record_name(issuer: Issuer, subject: str, session: str | None, auth_time: float | None) -> str:

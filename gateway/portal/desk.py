@@ -15,7 +15,8 @@ from gateway.config.schema import Config
 from gateway.denials import Asker, Denials
 from gateway.enforce.extract import MalformedCredential, bearer
 from gateway.enforce.known import Known
-from gateway.enforce.session import prepare
+from gateway.enforce.revoked import first_fact
+from gateway.enforce.session import is_of, prepare
 from gateway.enforce.signs import Signs
 from gateway.enforce.verdict import Allow, Deny
 from gateway.enforce.verified import Verified, minted_now
@@ -111,6 +112,15 @@ class Desk:
         if token.own is None:
             return Refused(Reason.WRONG_ISSUER, "a token of another issuer has no session here")
         return prepare(raw, token, self.known)
+
+    async def may_end(self, token: Verified) -> bool:
+        """Whether a genuine token, whatever its age and fate, may end its session. Where its key is not trusted any more anybody
+        may have made it, and the session must know it. Raises StoreError."""
+        fact = first_fact(token, self.known.replica, 0.0)
+        if fact is None or fact[1] is not Kind.KEY:  # it would be told first
+            return True
+        record = await self.keeper.look(token.session or "")
+        return record is not None and is_of(token, record)
 
     def bearer(self, asking: Asking) -> bytes | None:
         """The bearer token that was shown. Raises Refusal."""

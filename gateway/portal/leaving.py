@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.audit.event import Action
 from gateway.enforce.verified import Verified
+from gateway.enforce.verify import Refused
 from gateway.portal.answers import nothing, redirect
 from gateway.portal.asking import Asking
 from gateway.portal.desk import Desk, refusal_of
@@ -24,7 +25,7 @@ _NOTHING_KEPT: Final = {"Clear-Site-Data": '"cache"'}
 
 async def logout(desk: Desk, asking: Asking) -> web.Response:
     """204, and the cookies are gone: this session only."""
-    tokens = _shown(desk, asking)
+    tokens = await _shown(desk, asking)
     by_cookie = [token for token in tokens if token.shown_as in (asking.access_cookie, asking.refresh_cookie)]
     for sid in {token.session for token in by_cookie}:
         desk.refuse_forgery(asking, sid or "")
@@ -56,7 +57,7 @@ async def end_one(desk: Desk, asking: Asking) -> web.Response:
     """204: one session of the same user, by its id. Another user's is not there."""
     current = await desk.current(asking)
     sid = asking.request.match_info["sid"]
-    if subject_of(sid) != current.sub or await desk.keeper.store.fetch(sid) is None:
+    if subject_of(sid) != current.sub or await desk.keeper.look(sid) is None:
         if asking.is_for_a_person:
             return redirect(desk.url("/auth/devices?said=session-unknown"))
         raise refusal_of(Reason.NO_ROUTE)
@@ -67,14 +68,20 @@ async def end_one(desk: Desk, asking: Asking) -> web.Response:
     return redirect(desk.url("/auth/devices?said=session-ended")) if asking.is_for_a_person else nothing()
 
 
-def _shown(desk: Desk, asking: Asking) -> list[Verified]:
-    """The genuine tokens of ours that were shown. A bearer token is the only one that counts when there is one."""
+async def _shown(desk: Desk, asking: Asking) -> list[Verified]:
+    """The genuine tokens of ours that were shown and may end a session. A bearer token is the only one that counts when there is
+    one, and is refused when it is none. Raises Refusal."""
     raw = desk.bearer(asking)
     if raw is not None:
         found = [desk.genuine(raw)]
     else:
         found = [desk.genuine(asking.access_cookie), desk.genuine(asking.refresh_cookie, is_refresh=True)]
-    return [token for token in found if isinstance(token, Verified)]
+    if raw is not None and isinstance(found[0], Refused):
+        raise refusal_of(found[0].reason)
+    shown = [token for token in found if isinstance(token, Verified) and await desk.may_end(token)]
+    if raw is not None and not shown:
+        raise refusal_of(Reason.RETIRED_KEY)
+    return shown
 
 
 def _is_ended(desk: Desk, sid: str) -> bool:

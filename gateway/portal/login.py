@@ -50,7 +50,10 @@ async def login(desk: Desk, asking: Asking) -> web.Response:
     if asking.is_for_a_person:
         # NB: no redirect: Chromium applies `form-action` to all that follow a form, and the application may lead elsewhere.
         return page(*desk.pages.onward(asking.language, path_here(return_to or "/")), cookies=desk.cookies(minted))
-    return json_answer(session_document(minted), cookies=desk.cookies(minted))
+    cookies = desk.cookies(minted)
+    if minted.record.delivery == TOKEN and asking.access_cookie is not None:
+        cookies = desk.writer.clear() + cookies  # of the session that is over: it would stand beside the new refresh cookie
+    return json_answer(session_document(minted), cookies=cookies)
 
 
 def session_document(minted: Minted) -> dict[str, object]:
@@ -143,8 +146,8 @@ async def _authenticated(desk: Desk, asking: Asking, email: str, password: str) 
 
 async def _sign_out_of_this_browser(desk: Desk, asking: Asking) -> None:
     found = (desk.genuine(asking.access_cookie), desk.genuine(asking.refresh_cookie, is_refresh=True))
-    sids = {token.session for token in found if isinstance(token, Verified) and token.session is not None}
-    living = [sid for sid in sids if await desk.keeper.store.fetch(sid) is not None]
+    sids = {token.session or "" for token in found if isinstance(token, Verified) and await desk.may_end(token)}
+    living = [sid for sid in sids if await desk.keeper.look(sid) is not None]
     await desk.keeper.ending.end(living, reason="signed in again with the same browser", source="login")
 
 
@@ -159,7 +162,7 @@ async def _open(desk: Desk, asking: Asking, account: Account, delivery: str) -> 
         raise Refusal(401, WRONG, said="wrong")
     if newest.groups != account.groups:
         await desk.keeper.store.set_groups(account.sub, newest.groups)
-        record = await desk.keeper.store.fetch(minted.record.sid)
+        record = await desk.keeper.look(minted.record.sid)
         minted = desk.mint.mint(record) if record is not None else minted
     judged = desk.judge_minted(minted, judge)
     if not isinstance(judged, Verified):

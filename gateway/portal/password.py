@@ -11,6 +11,7 @@ the session that asked goes on under the new version         its old cookies are
 from aiohttp import web
 
 from gateway.audit.event import Action, Outcome
+from gateway.enforce.decide import judge
 from gateway.login.authenticate import Attempt, WrongCredentials, authenticate
 from gateway.login.limits import Limited
 from gateway.login.refused import Refused
@@ -18,6 +19,7 @@ from gateway.portal.answers import nothing, redirect
 from gateway.portal.asking import Asking, Refusal, text_fields
 from gateway.portal.desk import Desk, refusal_of
 from gateway.reasons import Reason
+from gateway.sessions.model import Record
 
 
 async def change_password(desk: Desk, asking: Asking) -> web.Response:
@@ -40,8 +42,7 @@ async def change_password(desk: Desk, asking: Asking) -> web.Response:
     hashed = await desk.passwords.choose(new, record.user, desk.services)
     if isinstance(hashed, Refused):
         raise Refusal(422, "The new password cannot be used", errors={"new": hashed.text}, said=hashed.word)
-    if await desk.keeper.store.fetch(record.sid) is None:  # it may have been ended while the passwords were hashed
-        raise refusal_of(Reason.UNKNOWN_SESSION)
+    await _refuse_when_over(desk, record)
     version = await desk.accounts.set_password(record.sub, hashed, replacing=answer.account.password)
     if version is None:
         raise Refusal(409, "The password was changed meanwhile", said="password-wrong")
@@ -54,3 +55,11 @@ async def change_password(desk: Desk, asking: Asking) -> web.Response:
     desk.record(Action.PASSWORD_CHANGED, asking, user=record.user, session=record.sid)
     cookies = desk.writer.clear() if minted is None else desk.cookies(minted)
     return redirect(desk.url("/auth/devices?said=password-changed"), cookies) if asking.is_for_a_person else nothing(cookies)
+
+
+async def _refuse_when_over(desk: Desk, record: Record) -> None:
+    """The session may have been ended, its user blocked, while the passwords were hashed [W4]. Raises Refusal."""
+    living = await desk.keeper.look(record.sid)
+    judged = Reason.UNKNOWN_SESSION if living is None else desk.judge_minted(desk.mint.mint(living), judge)
+    if isinstance(judged, Reason):
+        raise refusal_of(judged)

@@ -40,7 +40,11 @@ async def refresh(desk: Desk, asking: Asking) -> web.Response:
     if token is None:
         raise refusal_of(Reason.NO_TOKEN)
     if not isinstance(token, Verified):
+        desk.denied(Deny(token.reason, token.detail, issuer=token.issuer, key_id=token.kid), asking)
         raise _refused(token.reason)
+    access = desk.genuine(asking.access_cookie)
+    if isinstance(access, Verified) and access.session != token.session:
+        raise refusal_of(Reason.MALFORMED_TOKEN, "the two cookies are of different sessions")
     desk.refuse_when_stale()
     needed = await _judged(desk, asking, token)
     refreshed = await desk.keeper.refresh(token.record_name, presented_by(needed, desk.signs(asking)))
@@ -64,8 +68,7 @@ async def _judged(desk: Desk, asking: Asking, token: Verified) -> NeedsRefresh:
             case NeedsRefresh():
                 return verdict
             case NeedsSession():
-                assert token.own is not None
-                await desk.keeper.fetch(token.record_name, token.own.generation)
+                await desk.keeper.fetch(token.record_name, verdict.seen)
             case Deny():
                 desk.denied(verdict, asking)
                 raise _refused(verdict.reason)

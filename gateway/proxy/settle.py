@@ -72,7 +72,7 @@ async def settle(
 async def _fetch(verdict: NeedsSession, done: Done, head: RequestHead, record: Record, plane: "Plane") -> Done:
     token = verdict.token
     try:
-        await wait_for_task(plane.loop.create_task(_fetched(token, head, record.address, plane)))
+        await wait_for_task(plane.loop.create_task(_fetched(token, verdict.seen, head, record.address, plane)))
     except StoreError:
         # Somebody else's token needs no record to be genuine. One of ours does, unless the route goes on without the store.
         assert record.route is not None
@@ -82,9 +82,9 @@ async def _fetch(verdict: NeedsSession, done: Done, head: RequestHead, record: R
     return done
 
 
-def _fetched(token: Verified, head: RequestHead, address: str, plane: "Plane") -> Coroutine[Any, Any, None]:
+def _fetched(token: Verified, seen: int, head: RequestHead, address: str, plane: "Plane") -> Coroutine[Any, Any, None]:
     if token.own is not None:
-        return plane.sessions.fetch(token.record_name, 0 if token.own.is_unseen else token.own.generation)
+        return plane.sessions.fetch(token.record_name, seen)
     look = Look(**plane.known.fingerprint.signs(shown_by(head), address).to_remember())
     lifetime_s = plane.known.issuers[token.issuer].session_lifetime
     return plane.sessions.fetch_first_use(Seen(token.issuer, token.subject, token.record_name, lifetime_s, look))

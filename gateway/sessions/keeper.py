@@ -87,6 +87,10 @@ class SessionKeeper:
         """The session's record into memory, and that a token of this generation was seen into the store. Raises StoreError."""
         await self._once((sid, generation), lambda: self._fetch(sid, generation))
 
+    async def look(self, sid: str) -> Record | None:
+        """The record as the store has it now, whatever is remembered here; None: there is none to be used. Raises StoreError."""
+        return await self._corrupt_as_none(self.store.fetch(sid))
+
     async def fetch_first_use(self, seen: Seen) -> None:
         """How another issuer's session looked at its first use, which this may be [S3]. Raises StoreError.
 
