@@ -119,6 +119,8 @@ class Denials:
         token = verdict.token
         assert token is not None
         if token.own is not None and token.own.is_refresh:
+            if age == "replay":
+                self._metrics.refresh("revoked")
             self._tell_refresh(token, verdict, asker)
         self._security.revoked_token(
             reason=verdict.reason.value,

@@ -13,7 +13,7 @@ from gateway.denials import MOST_REMEMBERED, TAIL_S, Asker, Denials
 from gateway.enforce.verdict import Deny
 from gateway.revocation.entry import Entry, Kind, Revocation
 from gateway.telemetry.log import SecurityLog
-from gateway.telemetry.metrics import USE_AGES, USE_KINDS, Layout, WorkerMetrics
+from gateway.telemetry.metrics import REFRESH_OUTCOMES, USE_AGES, USE_KINDS, Layout, WorkerMetrics
 from gateway.telemetry.slots import Cells
 from gateway.wire.head import RequestHead
 
@@ -25,10 +25,10 @@ class Telling(OwnWorld):
         self.metrics, self.layout, self.cells = metrics, layout, cells
         self.denials = Denials(metrics, SecurityLog(lambda: self.boot), self.known.fingerprint)
 
-    def told(self, alice: SignedIn, *, agent: str = FIREFOX) -> str:
+    def told(self, alice: SignedIn, *, agent: str = FIREFOX, access: bytes | None = b"") -> str:
         """`session tail`: how one more request with these cookies is counted."""
         before = list(self.cells)
-        verdict = self.decides(alice, agent=agent)
+        verdict = self.decides(alice, agent=agent, access=access)
         assert isinstance(verdict, Deny), verdict
         client = RequestHead(b"GET", b"/", b"", 1, [(b"User-Agent", agent.encode())])
         self.denials.tell(verdict, Asker(HOME, "id", client), "app", self.now)
@@ -38,6 +38,9 @@ class Telling(OwnWorld):
             if self.cells[self.layout.revoked_use + number] > before[self.layout.revoked_use + number]
         ]
         return ", ".join(grown)
+
+    def refreshes(self, outcome: str) -> float:
+        return self.cells[self.layout.refreshes + REFRESH_OUTCOMES.index(outcome)]
 
     def happens(self, kind: Kind, name: str, value: int, *, source: str = "api", device: str = "") -> None:
         """An entry of the log arrives, and everybody who learns from it learns of it."""
@@ -98,6 +101,19 @@ def test_B6_a_session_that_somebody_else_ended_is_replayed_by_whoever_shows_it(w
     world.happens(Kind.SESSION, alice.record.sid, int(world.now), source="api")
     world.now += 100
     assert world.told(alice) == "session replay"
+
+
+def test_a_refresh_after_a_revocation_is_counted_as_one_unless_it_is_a_tail(world: Telling) -> None:
+    alice = world.sign_in()
+    world.happens(Kind.SESSION, alice.record.sid, int(world.now))
+    world.now += TAIL_S
+    assert world.told(alice, access=None) == "session tail"
+    assert world.refreshes("revoked") == 0
+    world.now += 1
+    assert world.told(alice, access=None) == "session replay"
+    assert world.refreshes("revoked") == 1
+    assert world.told(alice) == "session replay"  # by its access token: nobody tried to renew anything
+    assert world.refreshes("revoked") == 1
 
 
 def test_what_is_remembered_is_bounded(world: Telling) -> None:
