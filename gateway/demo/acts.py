@@ -2,7 +2,7 @@
 
     Act      somebody does something           answer    status and reason, or a word of what was said
                                                counts    counters of the gateway that grow by it
-                                               logs      words of a line that it writes
+                                               logs      words that are in one line that it writes
                                                grows     a claim in Alice's jar that is one more than before
              or time passes (`until`)
 
@@ -11,7 +11,7 @@ call `perform`, so what the page claims is what was checked.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +43,7 @@ class Act:
     answer: tuple[int, str] = (0, "")
     tells: str = ""
     counts: tuple[str, ...] = ()
-    logs: str = ""
+    logs: tuple[str, ...] = ()
     grows: str = ""
     until: Callable[[Cast], float] | None = None  # wall clock
 
@@ -80,7 +80,8 @@ def perform(act: Act, cast: Cast, log: Log) -> list[Found]:
         found.append(Found(after == claim + 1, "claim", f"{act.grows} in her cookies", f"{claim} → {after}"))
     found += [_judge_count(sample, evidence.value_of(sample, counted), cast) for sample in act.counts]
     if act.logs:
-        found.append(_judge_log(act.logs.format(alice=ALICE, version=version, previous=version - 1), line, log))
+        words = [word.format(alice=ALICE, version=version, previous=version - 1) for word in act.logs]
+        found.append(_judge_log(words, line, log))
     return found
 
 
@@ -101,17 +102,17 @@ def _judge_count(sample: str, before: int, cast: Cast) -> Found:
     return Found(evidence.wait_until(has_grown), "counter", sample, f"{before} → {now}")
 
 
-def _judge_log(words: str, after: int, log: Log) -> Found:
+def _judge_log(words: Sequence[str], after: int, log: Log) -> Found:
     said = ""
 
     def is_written() -> bool:
         nonlocal said
         log.read()
         messages = (line.fields.get("message", "") for line in log.since(after) if line.kind == "security")
-        said = next((message for message in messages if words in message), "")
+        said = next((message for message in messages if all(word in message for word in words)), "")
         return bool(said)
 
-    return Found(evidence.wait_until(is_written), "log", "", said or f"no line says “{words}”")
+    return Found(evidence.wait_until(is_written), "log", "", said or f"no line says “{' … '.join(words)}”")
 
 
 def _claim(name: str, cast: Cast) -> int:

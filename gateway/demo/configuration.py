@@ -22,7 +22,7 @@ class Times:
 
 
 TO_WATCH: Final = Times(access_ttl_s=15, grace_s=4)
-IN_A_HURRY: Final = Times(access_ttl_s=4, grace_s=1)
+IN_A_HURRY: Final = Times(access_ttl_s=5, grace_s=1)
 
 _MAIN: Final = """\
 # Written by `gateway demo`; gone with it.

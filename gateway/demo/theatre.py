@@ -177,6 +177,7 @@ class Theatre:
                 state = GOOD if all(found.is_good for found in progress.found) else WRONG
             except (OSError, DemoFailed) as error:
                 state, self.trouble = WRONG, str(error)
+                progress.found = [Found(False, "log", "", str(error))]
             with self.changed:
                 progress.state = state
                 self.counters = evidence.counters(*self.stage.admins)

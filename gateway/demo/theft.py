@@ -30,7 +30,8 @@ _ENDED_BY_REUSE: Final = 'gateway_revocations_total{kind="session",source="reuse
 _USED_SESSION: Final = 'gateway_revoked_use_total{kind="session"}'  # of any age: a person may be slow, or not
 _USED_VERSION: Final = 'gateway_revoked_use_total{kind="version"}'
 _USED_SESSION_REPLAY: Final = 'gateway_revoked_use_total{age="replay",kind="session"}'
-_REVOKED: Final = "Token revoked rejected sub={alice}"
+# NB: without the name: who shows nothing but a refresh token is named by the subject in it.
+_REVOKED: Final = "Token revoked rejected sub="
 
 
 # What people do, where it takes more than one line.
@@ -212,7 +213,7 @@ SCENES: Final[tuple[Scene, ...]] = (
             ),
             Act(
                 "alice", "Alice opens the page", lambda cast: cast.opens(cast.alice), (401, "revoked-session"),
-                "She is asked to sign in again. Her cookies are cleared.", (_USED_SESSION,), _REVOKED,
+                "She is asked to sign in again. Her cookies are cleared.", (_USED_SESSION,), (_REVOKED, "reason=revoked-session"),
             ),
             Act(
                 "alice", "She signs in again", lambda cast: cast.signs_in(cast.alice), (200, HELLO_ALICE),
@@ -272,7 +273,8 @@ SCENES: Final[tuple[Scene, ...]] = (
                 "thief", "He opens the page: his copy has run out, too", lambda cast: cast.opens(cast.thief),
                 (401, "refresh-reused"),
                 "A refresh token that was used already. There is a copy somewhere: the whole family of tokens ends.",
-                ('gateway_refreshes_total{outcome="reused"}', _ENDED_BY_REUSE), "Refresh after revocation rejected sub={alice}",
+                ('gateway_refreshes_total{outcome="reused"}', _ENDED_BY_REUSE),
+                ("Refresh after revocation rejected sub={alice}", "reason=refresh-reused"),
             ),
             Act(
                 "alice", "Alice opens the page", lambda cast: cast.opens(cast.alice), (401, "revoked-session"),
@@ -287,7 +289,7 @@ SCENES: Final[tuple[Scene, ...]] = (
                 "thief", "He tries the cookies of that time", _try_what_was_caught, (401, "revoked-session"),
                 "Within ten seconds it may have been on its way (`tail`). Now somebody has a copy: `replay`, which an alert is "
                 "made of.",
-                (_USED_SESSION_REPLAY,), "reason=revoked-session age=replay",
+                (_USED_SESSION_REPLAY,), (_REVOKED, "reason=revoked-session age=replay"),
             ),
         ),
         _caught,
@@ -310,9 +312,9 @@ SCENES: Final[tuple[Scene, ...]] = (
             ),
             Act(
                 "thief", "He opens the page", lambda cast: cast.opens(cast.thief), (401, "old-version"),
-                "At once, on every worker, though his access token has not run out.",
+                "At once, on every worker. Nobody waits until his tokens run out.",
                 (_USED_VERSION,),
-                _REVOKED + " tokenVersion={previous} (expected {version})",
+                (_REVOKED, "tokenVersion={previous} (expected {version})"),
             ),
             Act(
                 "thief", "He tries to refresh", _refresh_again, (401, "old-version"),
@@ -330,7 +332,8 @@ SCENES: Final[tuple[Scene, ...]] = (
         (
             Act(
                 "thief", "He tries everything he ever copied", _try_everything,
-                tells="All of it is refused, and all of it counted.", counts=(_USED_VERSION,), logs=_REVOKED,
+                tells="All of it is refused, and all of it counted.", counts=(_USED_VERSION,),
+                logs=(_REVOKED, "reason=old-version"),
             ),
             _type(f"gateway sessions {ALICE}", "Firefox on Linux", "Where she is signed in."),
             Act("operator", REVOKE, _revoke, tells="Whatever she, or anybody in her name, has been given until now."),

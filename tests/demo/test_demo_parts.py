@@ -232,7 +232,7 @@ def test_a_counter_that_did_not_grow_and_a_line_that_was_not_written_are_wrong(
     monkeypatch.setattr("gateway.demo.evidence.WITHIN_S", 0.1)
     sample = 'gateway_refreshes_total{outcome="reused"}'
     site.answers = {"/": (200, [], "Hello"), "/metrics": (200, [], f"{sample} 3.0\n")}
-    promised = act(answer=(200, "Hello"), counts=(sample,), logs="Token revoked rejected", grows="gen")
+    promised = act(answer=(200, "Hello"), counts=(sample,), logs=("Token revoked rejected",), grows="gen")
     answer, claim, count, line = perform(promised, cast, Log(cast.stage.log))
     assert (answer.is_good, claim.is_good, count.is_good, line.is_good) == (True, False, False, False)
     assert count.answered == "3 → 3" and "no line says" in line.answered
