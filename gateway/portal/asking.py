@@ -14,11 +14,12 @@ from gateway.enforce.shown import Shown
 from gateway.errors import BadRequest, GatewayError
 from gateway.portal.language import Language, language_of
 from gateway.reasons import Reason
+from gateway.routes.own import OWN_BODY_LIMIT
 from gateway.tokens.strict_json import NotStrictJSON, loads_object
 from gateway.wire.cookies import CookieNames
 from gateway.wire.path import split_target
 
-LARGEST_BODY: Final = 16 * 1024
+LARGEST_BODY: Final = OWN_BODY_LIMIT
 LONGEST_FIELD: Final = 4096
 _MOST_FIELDS: Final = 16
 _HOME: Final = "/"

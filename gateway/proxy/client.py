@@ -20,7 +20,7 @@ from gateway.errors import ClientError, ClientGone, TooLarge
 from gateway.proxy.exchange import exchange
 from gateway.proxy.live import end_if_revoked
 from gateway.proxy.refuse import refuse_head
-from gateway.proxy.steps import Stepper
+from gateway.proxy.steps import Stepper, Wait
 from gateway.wire.forwarded import parse_address
 from gateway.wire.framing import LAST_CHUNK, ChunkedDecoder, Decoder, LengthDecoder, chunk
 from gateway.wire.head import HeadReader, RequestHead, refuse_hopeless
@@ -63,8 +63,11 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body_bytes",
+        "_body_limit",
         "_buffer",
         "_decoder",
+        "_gathered",
+        "_gathering",
         "_is_blocked",
         "_is_reading",
         "_is_running",
@@ -107,6 +110,9 @@ class ClientConnection(asyncio.Protocol):
         self.live: Stream | None = None  # a body under way that a revocation ends
         self._decoder: Decoder | None = None
         self._body_bytes = 0
+        self._gathering: Wait[None] | None = None  # who waits for the whole body, before any upstream is asked
+        self._gathered: bytearray | None = None
+        self._body_limit: int | None = None
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer} {self.phase.value}>"
@@ -209,12 +215,37 @@ class ClientConnection(asyncio.Protocol):
             return address
         return self.peer
 
+    @property
+    def has_gathered(self) -> bool:
+        """The whole body was waited for, and is here."""
+        return self._gathered is not None
+
+    def gather_body(self, head: RequestHead, limit_bytes: int) -> "Wait[None]":
+        """The whole body, which is a small one, before anybody is asked: who is slow with it keeps his own connection busy only.
+
+        Raises ClientError, and so does the wait.
+        """
+        gathering: Wait[None] = Wait()
+        self._gathering, self._gathered = gathering, bytearray()
+        self._begin_body(head, limit_bytes)
+        data, self._buffer = self._buffer, b""
+        self._gather(data)
+        return gathering
+
     def take_body(self, head: RequestHead) -> list[bytes]:
         """What is already here of the body, framed. Raises ClientError before a backend has seen anything of the request."""
-        self._decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
-        self._body_bytes = 0
+        if self._gathered is not None:
+            whole = [bytes(self._gathered)] if self._gathered else []
+            return [*chunk(whole), LAST_CHUNK] if head.chunked else whole
+        self._begin_body(head, self._plane.limits.body)
+        assert self._decoder is not None
         data, self._buffer = self._buffer, b""
         return self._decode(self._decoder, data) if data else []
+
+    def _begin_body(self, head: RequestHead, limit_bytes: int | None) -> None:
+        self._decoder = ChunkedDecoder() if head.chunked else LengthDecoder(head.content_length or 0)
+        self._body_bytes = 0
+        self._body_limit = limit_bytes
 
     def start_body(self, pieces: list[bytes], upstream: "UpstreamConnection") -> None:
         """From here on the body goes to `upstream`, beginning with `pieces` of it."""
@@ -358,7 +389,7 @@ class ClientConnection(asyncio.Protocol):
             self._buffer = buffer[end + 4 :]
             return self._reader.read(buffer[: end + 4])
         except ClientError as error:
-            refuse_head(self, self._plane, error)
+            refuse_head(self, self._plane, error, buffer[:limit])
             return None
 
     def _wait_for_the_rest(self) -> None:
@@ -375,6 +406,7 @@ class ClientConnection(asyncio.Protocol):
     def _after_exchange(self) -> None:
         self.upstream = None
         self._decoder = None
+        self._gathering = self._gathered = None
         if self.phase in (_CLOSED, _LINGER):
             return
         if not self.is_persistent or self.transport.is_closing():
@@ -396,6 +428,9 @@ class ClientConnection(asyncio.Protocol):
         if self.live is not None and self._plane.is_stale:
             end_if_revoked(self.live, self._plane)
         decoder, upstream = self._decoder, self.upstream
+        if self._gathering is not None and not self._gathering.is_done:
+            self._gather(data)
+            return
         if decoder is None or upstream is None or upstream.is_closed:
             return
         pieces = self._decode(decoder, data)
@@ -409,6 +444,22 @@ class ClientConnection(asyncio.Protocol):
             self.phase = _EXCHANGE
             self.deadline = self._plane.tick_time + self._plane.timeouts.write if self._is_blocked else 0.0
 
+    def _gather(self, data: bytes) -> None:
+        """A part of a body that is waited for."""
+        decoder, gathered, gathering = self._decoder, self._gathered, self._gathering
+        assert decoder is not None and gathered is not None and gathering is not None
+        pieces, self._buffer = decoder.feed(data) if data else ([], b"")
+        self._refuse_long_body(pieces)
+        gathered += b"".join(pieces)
+        if decoder.is_done:
+            self.phase = _EXCHANGE
+            self.deadline = 0.0
+            gathering.set(None)
+        else:
+            self.phase = _BODY
+            self.deadline = self._plane.tick_time + self._plane.timeouts.body
+            self.resume_reading()
+
     def _decode(self, decoder: Decoder, data: bytes) -> list[bytes]:
         """What of the body is in `data`, framed for the upstream. What follows the body stays in the buffer."""
         pieces, self._buffer = decoder.feed(data)
@@ -420,10 +471,9 @@ class ClientConnection(asyncio.Protocol):
         return pieces
 
     def _refuse_long_body(self, pieces: list[bytes]) -> None:
-        limit = self._plane.limits.body
-        if limit is not None:
+        if self._body_limit is not None:
             self._body_bytes += sum(map(len, pieces))
-            if self._body_bytes > limit:
+            if self._body_bytes > self._body_limit:
                 raise TooLarge("the body is larger than allowed here", 413)
 
 

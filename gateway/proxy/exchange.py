@@ -20,6 +20,7 @@ from gateway.proxy.settle import settle
 from gateway.proxy.splice import Tunnel
 from gateway.proxy.upstream import StaleConnection, UpstreamConnection
 from gateway.reasons import Reason
+from gateway.routes.own import OWN_BODY_LIMIT
 from gateway.wire.answer import AnswerHead
 from gateway.wire.framing import CloseDecoder
 from gateway.wire.head import RequestHead
@@ -54,7 +55,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         head.route = route  # the head is met again when the connection repeats its request
         if head.is_service_worker and not route.allows_service_worker:  # [C2]
             return refuse(client, head, record, plane, Reason.FORBIDDEN, "service workers are not allowed here")
-        refuse_announced_body(head, plane)
+        refuse_announced_body(head, OWN_BODY_LIMIT if route.is_own else plane.limits.body)
         pool = plane.pools[route.upstream]
         while True:
             verdict = record.verdict = decide(head, address, route, plane.known, now, boot, done)
@@ -63,6 +64,12 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                 if settled is None:
                     return None  # it was refused
                 done = settled
+                now, boot = clock.wall(), clock.boot()
+                continue
+            if route.is_own and head.has_body and not client.has_gathered:
+                if head.expects_continue:
+                    client.transport.write(CONTINUE)
+                await client.gather_body(head, OWN_BODY_LIMIT)
                 now, boot = clock.wall(), clock.boot()
                 continue
             if upstream is None or upstream.is_closed:
@@ -78,7 +85,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                 head_lines(head, record, client, pool.authority, plane), client, wants_upgrade=head.upgrade is not None
             )
             if body is not None:
-                if head.expects_continue:
+                if head.expects_continue and not client.has_gathered:
                     client.transport.write(CONTINUE)
                 client.start_body(body, upstream)
             try:
@@ -162,9 +169,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         plane.report.finish(record, clock.boot())
 
 
-def refuse_announced_body(head: RequestHead, plane: "Plane") -> None:
+def refuse_announced_body(head: RequestHead, limit: int | None) -> None:
     """Refuse a body that is too long by its own announcement, before anything is asked or forwarded."""
-    limit = plane.limits.body
     if limit is not None and head.content_length is not None and head.content_length > limit:
         raise TooLarge("the body is larger than allowed here", 413)
 

@@ -16,6 +16,7 @@ from gateway.errors import ClientError, GatewayError, StoreError, TooLarge, Upst
 from gateway.proxy.renewal import cookies_of
 from gateway.proxy.report import Record
 from gateway.reasons import REFUSALS, Reason
+from gateway.wire.cookies import is_mostly_cookies
 from gateway.wire.head import RequestHead
 from gateway.wire.respond import Form, to_login
 from gateway.wire.rewrite import new_request_id
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
     from gateway.proxy.plane import Plane
 
+_NO_COOKIES: Final = b'Clear-Site-Data: "cookies"\r\n'
+_NAVIGATION: Final = b"\r\nsec-fetch-mode: navigate\r\n"
 # A login makes these good again.
 _SIGN_IN: Final = frozenset((Reason.NO_TOKEN, Reason.EXPIRED_TOKEN))
 # After these the cookies are of no use to anybody, whatever is done.
@@ -98,12 +101,18 @@ def fail(client: "ClientConnection", head: RequestHead, record: Record, plane: "
         client.break_off()
 
 
-def refuse_head(client: "ClientConnection", plane: "Plane", error: ClientError) -> None:
-    """Refuse what is not a request: answer, and read nothing behind it."""
+def refuse_head(client: "ClientConnection", plane: "Plane", error: ClientError, raw: bytes = b"") -> None:
+    """Refuse what is not a request, or not all of one: answer, and read nothing behind it.
+
+    A browser that has more cookies than we read would be refused for ever, whoever planted them: it is told to drop them [S24].
+    """
     reason = Reason.TOO_LARGE if isinstance(error, TooLarge) else Reason.BAD_REQUEST
     record = Record(b"-", b"", new_request_id(), client.peer, plane.clock.wall(), plane.clock.boot())
     record.reason, record.status = reason, error.status
     client.is_persistent = False
-    client.transport.write(plane.refusals.answer(Form(reason, error.status, str(error), close=True), record.request_id))
+    is_bomb = error.status == 431 and is_mostly_cookies(raw)
+    language = plane.language_of(None) if is_bomb and _NAVIGATION in raw.lower() else ""
+    form = Form(reason, error.status, str(error), language, close=True)
+    client.transport.write(plane.refusals.answer(form, record.request_id, _NO_COOKIES if is_bomb else b""))
     client.linger()
     plane.report.finish(record, plane.clock.boot())

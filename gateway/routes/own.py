@@ -15,6 +15,10 @@ OWN_NAME: Final = OWN_ROUTE
 OWN_UPSTREAM: Final = "(gateway)"
 """No configured upstream can have this name."""
 
+OWN_BODY_LIMIT: Final = 16 * 1024
+"""Bytes of a request's body. It is here whole before one of our endpoints is asked: they have few connections, and everybody
+needs them."""
+
 JWKS_PATH: Final = b"/.well-known/jwks.json"
 _WITH_SESSION: Final = (b"/auth/me", b"/auth/devices", b"/auth/password", b"/auth/logout-all", b"/auth/sessions")
 

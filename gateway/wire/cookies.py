@@ -29,6 +29,11 @@ REFRESH: Final = 1
 CSRF: Final = 2
 
 
+def is_mostly_cookies(head: bytes) -> bool:
+    """Whether a head, or the beginning of one, is as long as it is because of its cookies."""
+    return 2 * sum(len(line) for line in head.split(b"\r\n") if line[:7].lower() == b"cookie:") > len(head)
+
+
 @dataclass(frozen=True, slots=True)
 class CookieNames:
     """The three cookies, as the configuration spells them. Without `Secure` there can be no `__Host-` prefix."""

@@ -14,6 +14,7 @@ from gateway.wire.head import RequestHead
 
 VIA = b"gateway"
 NOT_STORED = b"Cache-Control: no-store\r\nVary: Cookie, Authorization\r\n"
+_FOR_CACHES = frozenset((b"cache-control", b"surrogate-control", b"edge-control", b"x-accel-expires"))
 _SHARED = (b"public", b"s-maxage", b"private=")
 
 
@@ -101,7 +102,7 @@ def _to_client(
     parts = [answer.status_line]
     lines = answer.lines
     if cookies:
-        lines = [line for line in lines if line[:14].lower() != b"cache-control:"]
+        lines = [line for line in lines if not _is_for_caches(line)]
         parts.append(NOT_STORED)
         parts.append(cookies)
     elif is_private:
@@ -122,14 +123,22 @@ def _to_client(
 
 
 def not_for_shared_caches(lines: list[bytes]) -> list[bytes]:
-    """The lines with `Cache-Control: private` in place of whatever lets a shared cache keep the answer (RFC 9111 §5.2.2)."""
-    kept = [line for line in lines if line[:14].lower() != b"cache-control:"]
+    """The lines with `Cache-Control: private` in place of whatever lets a shared cache keep the answer (RFC 9111 §5.2.2).
+
+    Fields for one kind of cache go: where they are understood they count for more than Cache-Control (RFC 9213 §2.2).
+    """
+    kept = [line for line in lines if not _is_for_caches(line)]
     fields = b",".join(line[14:] for line in lines if line[:14].lower() == b"cache-control:")
     directives = [directive.strip(b" \t") for directive in fields.split(b",")]
     told = [directive for directive in directives if directive and not directive.lower().startswith(_SHARED)]
     if not any(directive.lower() in (b"private", b"no-store") for directive in told):
         told.insert(0, b"private")
     return [*kept, b"Cache-Control: " + b", ".join(told)]
+
+
+def _is_for_caches(line: bytes) -> bool:
+    name = line.partition(b":")[0].lower()
+    return name in _FOR_CACHES or name.endswith(b"cdn-cache-control")
 
 
 def switching_protocols(answer: AnswerHead, cookies: bytes = b"") -> bytes:

@@ -118,7 +118,7 @@ def _shared(shop: Wire, browser: NewBrowser) -> Browser:
 
 
 def test_L09_a_compressed_body_is_not_inflated(shop: Wire) -> None:
-    bomb = zlib.compress(bytes(50_000_000))
+    bomb = zlib.compress(bytes(15_000_000))
     for coding in ("deflate", "gzip", "br", "identity", "zstd"):
         for body in (bomb, b"{}"):
             assert shop.send(post("/auth/login", body, JSON, f"Content-Encoding: {coding}", "Connection: close")).status == 415

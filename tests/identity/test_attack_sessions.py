@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attacks.wire_gateway import Wire, at_once, wire, within
+from attacks.wire_gateway import Wire, at_once, wire
 from browser import ANDROID, PASSWORD, Browser, Reply, claims_of
 from conftest import ACCOUNTS, NewBrowser
 from live.running_gateway import eventually
