@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.enforce.extract import MalformedCredential, bearer
 from gateway.enforce.refresh import is_renewed_unseen, judge_refresh
 from gateway.enforce.revoked import first_fact
-from gateway.enforce.session import remember, with_entry
+from gateway.enforce.session import named, remember, with_entry
 from gateway.enforce.shown import shown_by
 from gateway.enforce.verdict import Allow, Deny, NeedsClaim, NeedsRefresh, Verdict
 from gateway.enforce.verified import Verified, judge_time
@@ -96,6 +96,8 @@ def _decide_by_cookie(
         return Deny(refresh.reason, refresh.detail, issuer=refresh.issuer, key_id=refresh.kid)
     if access is not None and access.session != refresh.session:
         return Deny(Reason.MALFORMED_TOKEN, "the two cookies are of different sessions", access)
+    if access is not None:
+        refresh = named(refresh, access, known)
     judged = judge_refresh(refresh, known, now, boot, shown_by(head), address)
     if type(judged) is not NeedsRefresh:
         return judged

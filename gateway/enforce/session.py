@@ -69,6 +69,16 @@ def remember(shown_as: bytes, token: Verified, known: "Known") -> Verified:
     return token
 
 
+def named(refresh: Verified, access: Verified, known: "Known") -> Verified:
+    """The refresh token of a session, with what only the access token beside it says: whose it is. The record that says so too
+    may be gone when the token is refused, and whoever reads of that wants a name."""
+    if refresh.user == access.user:
+        return refresh
+    refresh = prepare(refresh.shown_as, replace(refresh, user=access.user), known)
+    known.memory_of(refresh).put(refresh.shown_as, refresh)
+    return refresh
+
+
 def prepare(shown_as: bytes, token: Verified, known: "Known") -> Verified:
     """Compute once what every request with this token needs."""
     if token.own is None and not known.fingerprint.judges_foreign:

@@ -4,13 +4,16 @@ A browser in cookie mode hardly ever needs it, because the data plane renews its
 that holds its access token itself calls it. The judgement is the decision's own (`enforce/refresh.py`), the rotation the
 keeper's."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from gateway.enforce.decide import judge
 from gateway.enforce.refresh import judge_refresh, presented_by
+from gateway.enforce.session import named
 from gateway.enforce.verdict import Deny, NeedsRefresh, NeedsSession
 from gateway.enforce.verified import Verified
-from gateway.errors import StoreUnavailable
+from gateway.errors import AccountsError, StoreUnavailable
 from gateway.portal.answers import json_answer
 from gateway.portal.asking import Asking
 from gateway.portal.desk import Desk, refusal_of
@@ -45,6 +48,8 @@ async def refresh(desk: Desk, asking: Asking) -> web.Response:
     access = desk.genuine(asking.access_cookie)
     if isinstance(access, Verified) and access.session != token.session:
         raise refusal_of(Reason.MALFORMED_TOKEN, "the two cookies are of different sessions")
+    if isinstance(access, Verified):
+        token = named(token, access, desk.known)
     desk.refuse_when_stale()
     needed = await _judged(desk, asking, token)
     refreshed = await desk.keeper.refresh(token.record_name, presented_by(needed, desk.signs(asking)))
@@ -70,9 +75,21 @@ async def _judged(desk: Desk, asking: Asking, token: Verified) -> NeedsRefresh:
             case NeedsSession():
                 await desk.keeper.fetch(token.record_name, verdict.seen)
             case Deny():
-                desk.denied(verdict, asking)
+                desk.denied(await _with_name(desk, verdict), asking)
                 raise _refused(verdict.reason)
     raise StoreUnavailable("the record changes faster than it can be read")
+
+
+async def _with_name(desk: Desk, verdict: Deny) -> Deny:
+    """A refresh token does not say whose it is, and the record that does is gone when its session was ended."""
+    token = verdict.token
+    if token is None or token.user != token.subject:
+        return verdict
+    try:
+        account = await desk.accounts.find_by_sub(token.subject)
+    except AccountsError:
+        return verdict
+    return verdict if account is None else replace(verdict, token=replace(token, user=account.email))
 
 
 async def _barred(desk: Desk, barred: Deny) -> Exception:

@@ -122,6 +122,8 @@ async def test_access_refresh_logout_all_devices_is_for_every_browser(enter: Vis
     for visitor, pair in ((laptop, here), (phone, there)):
         assert everywhere(shop, "/who", bearer(pair) | {"User-Agent": visitor.agent}) == {"401 revoked-session"}
     assert (await phone.fetch("/auth/refresh", "POST")).told == "401 revoked-session"
+    line = "Refresh after revocation rejected sub=all@example.com sid="
+    eventually(lambda: any(message["message"].startswith(line) for message in shop.messages()), 5)
 
 
 async def test_access_refresh_after_a_leak_all_keys_go_and_everybody_signs_in_again(

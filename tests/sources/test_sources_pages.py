@@ -460,7 +460,7 @@ async def test_a_websocket_ends_with_the_session_and_says_why(visit: Visit, shop
     await visitor.tab.evaluate(script)
     assert await visitor.tab.evaluate("window.heard") == [f"user {visitor.email}"]
     shop.revoke(session=(await visitor.claims())["sid"])
-    assert await visitor.tab.evaluate("window.ended") == [1008, "session ended"]
+    assert await visitor.outcome("ended") == [1008, "session ended"]
 
 
 async def test_an_event_stream_ends_with_the_session(visit: Visit, shop: Shop) -> None:
@@ -472,7 +472,7 @@ async def test_an_event_stream_ends_with_the_session(visit: Visit, shop: Shop) -
     })"""
     await visitor.tab.evaluate(script)
     shop.revoke(session=(await visitor.claims())["sid"])
-    assert await visitor.tab.evaluate("window.ended") in (0, 2)
+    assert await visitor.outcome("ended") in (0, 2)
     assert await visitor.tab.evaluate('fetch("/live/ticks").then((answer) => answer.status)') == 401
 
 

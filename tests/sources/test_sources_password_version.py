@@ -73,6 +73,8 @@ async def test_password_version_slides_the_thiefs_refresh_is_refused_at_once(vis
     assert (await laptop.claims())["exp"] - time.time() > 200, "not because anything has run out"
     await change_password(laptop)
     assert (await thief.fetch("/auth/refresh", "POST")).told == "401 old-version"
+    line = f"Token revoked rejected sub={laptop.email} tokenVersion=1 (expected 2) reason=old-version"
+    eventually(lambda: any(message["message"].startswith(line) for message in shop.messages()), 5)
 
 
 async def test_password_version_slides_the_thiefs_access_token_is_refused_at_once_too(visit: Visit, shop: Shop) -> None:

@@ -112,6 +112,11 @@ class Visitor:
             options["headers"] = {"Content-Type": "application/json", **options.get("headers", {})}
         return Fetched(**await self.tab.evaluate(FETCH, [path, {"method": method, **options}]))
 
+    async def outcome(self, name: str) -> Any:
+        """What the promise of this name in the page came to; `pending` when nothing came of it for ten seconds."""
+        late = 'new Promise((done) => setTimeout(() => done("pending"), 10000))'
+        return await self.tab.evaluate(f"Promise.race([window.{name}, {late}])")
+
     async def jar(self) -> dict[str, Mapping[str, Any]]:
         """The gateway's cookies, with their attributes, by their short names."""
         cookies = await self.context.cookies(self.gateway.url)
