@@ -118,7 +118,7 @@ def build_inside(
         csrf_cookie="__Host-csrf" if config.cookies.secure else "csrf",
         on_problem=logger.error,
     )
-    denials = Denials(metrics, SecurityLog(loop.time), known.fingerprint, trail)
+    denials = Denials(metrics, SecurityLog(loop.time), known.fingerprint, config.own_issuer, trail)
     portal = Portal(
         config=config,
         known=known,

@@ -102,7 +102,7 @@ class Worker:
         access = AccessLog(self._lines, is_text=config.log.format == "text")
         plane = build_plane(config, inside, self._clock, self._metrics, access, self._ask_for_keys)
         for issuer in config.issuers:
-            self._sources[issuer.issuer] = KeySetSource(issuer, self._directory, self._adopter(issuer.issuer, plane))
+            self._sources[issuer.issuer] = KeySetSource(issuer, self._directory, self._adopter(issuer.issuer, plane, inside))
         self._take_up_journal(inside)
         follower = self._build_follower(plane, inside)
         listener = Listener(plane, server_tls(config.tls) if config.tls else None)
@@ -160,6 +160,8 @@ class Worker:
         async def read_ring() -> None:
             inside.mint.ring = ring = await load_ring(inside.store, self._secrets)
             known.adopt_own(ring.key_set())
+            if len(ring.keys) > 1:
+                inside.denials.keys_changed(known.own_issuer, max(key.since for key in ring.keys))
             if plane.assertions is not None:
                 plane.assertions.forget()
             end_all_revoked(plane)
@@ -221,10 +223,12 @@ class Worker:
         if issuer in self._sources:
             self._sources[issuer].unknown_kid()
 
-    def _adopter(self, name: str, plane: Plane) -> Callable[[KeySet], None]:
+    def _adopter(self, name: str, plane: Plane, inside: Inside) -> Callable[[KeySet], None]:
         """What happens when an issuer's key set changes: nothing that was verified before counts as verified any more."""
 
         def adopt(keys: KeySet) -> None:
+            if plane.known.issuers[name].keys is not None:
+                inside.denials.keys_changed(name, self._clock.wall())
             plane.known.issuers[name].adopt(keys)
             plane.known.tokens.clear()
             end_all_revoked(plane)

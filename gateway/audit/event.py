@@ -37,10 +37,15 @@ class Action(StrEnum):
 
     LOGIN = "login"
     LOGIN_FAILED = "login-failed"
+    LOGIN_FLOOD = "login-flood"
     LOGOUT = "logout"
     REFRESH = "refresh"
     REFUSAL = "refusal"
     REPLAY = "replay"
+    REFRESH_AFTER_REVOCATION = "refresh-after-revocation"
+    REFRESH_REUSE = "refresh-reuse"
+    EXPIRED_LOOP = "expired-loop"
+    SIGNATURE_FAILURE = "signature-failure"
     FINGERPRINT = "fingerprint"
     FINGERPRINT_CALMED = "fingerprint-calmed"
     REVOCATION = "revocation"
@@ -69,7 +74,19 @@ class Outcome(StrEnum):
     OBSERVED = "observed"
 
 
-AGGREGATED: Final = frozenset((Action.REFUSAL, Action.REPLAY, Action.LOGIN_FAILED, Action.REFRESH, Action.FINGERPRINT))
+AGGREGATED: Final = frozenset(
+    (
+        Action.REFUSAL,
+        Action.REPLAY,
+        Action.REFRESH_AFTER_REVOCATION,
+        Action.REFRESH_REUSE,
+        Action.EXPIRED_LOOP,
+        Action.SIGNATURE_FAILURE,
+        Action.LOGIN_FAILED,
+        Action.REFRESH,
+        Action.FINGERPRINT,
+    )
+)
 """What a client can cause as often as it likes: told once, then counted until the minute is over [B1]."""
 
 RETURNS: Final = frozenset((Action.REGISTERED, Action.LOGIN))
@@ -132,7 +149,7 @@ _OUTCOMES: Final[dict[str, Outcome | str]] = {outcome.value: outcome for outcome
 
 def needs_no_credential(action: str, user: str) -> bool:
     """Whether anybody can cause such an event: it is kept apart, so that it displaces no other, and tells less."""
-    return action == Action.LOGIN_FAILED or (not user and action in AGGREGATED)
+    return action in (Action.LOGIN_FAILED, Action.LOGIN_FLOOD) or (not user and action in AGGREGATED)
 
 
 def encode(event: Event) -> bytes:

@@ -4,6 +4,7 @@
     account    found or not: nothing that can be seen from outside depends on it
     hash       one is computed either way [L01]
     counters   given back when the password was right: failures alone count
+    watches    beside the counters: when failures come by the hundred, it is told, and nothing else happens
 
 A device that logged in before has a counter of its own and touches no other, so strangers who exhaust the account's, or
 the network's, keep nobody out who is known [B2]. Whoever leaves before his answer has failed: else guesses would be free to those
@@ -12,7 +13,9 @@ who hang up. When we fail (the database is away, too many hashes wait) nobody ha
 Not here: blocked users, sessions, audit and metrics. Those are the caller's, and so is telling a person nothing but "wrong".
 """
 
+import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -27,9 +30,10 @@ from gateway.login.limits import (
     Counter,
     Limited,
     Rate,
+    Watch,
     give_back,
     give_back_if_possible,
-    take,
+    take_watched,
 )
 from gateway.login.passwords import LoginBusy, Passwords, Verified
 from gateway.login.refused import Refused
@@ -82,27 +86,38 @@ async def authenticate(
     passwords: Passwords,
     devices: KnownDevices,
     rates: Rates = DEFAULT_RATES,
+    on_flood: Callable[[str, Account | None], None] = lambda by, account: None,
 ) -> Authenticated | WrongCredentials | Limited:
     """Judge one login. Also for whoever confirms his password while logged in.
+
+    `on_flood` is told of failures by the hundred: of one `account`, which is None when none has the name, or from one `network`.
 
     Raises `LoginBusy`, `AccountsUnavailable` and `StoreUnavailable`: nothing was judged, nothing was counted.
     """
     address = normalise(attempt.email)
     name = attempt.email[:LONGEST_TYPED] if isinstance(address, Refused) else address
     is_known = await devices.is_known(name, attempt.place)
-    counters = _counters(name, attempt.place, is_known, rates)
+    counters, watches = _counters(name, attempt.place, is_known, rates), _watches(name, attempt.place, is_known)
     async with store.in_line(counters[0].key):
-        if limited := await take(store, counters):
+        limited, reached = await take_watched(store, counters, watches)
+        if limited:
+            if reached:
+                _tell(reached, await _meant(address, accounts), on_flood)
             return limited
+        account: Account | None = None
         try:
             account = None if isinstance(address, Refused) else await accounts.find(address)
             verified = await passwords.verify(attempt.password, account.password if account else None, is_known_device=is_known)
         except (LoginBusy, AccountsError):
-            await give_back_if_possible(store, counters)
+            await give_back_if_possible(store, counters, watches, reached)
+            raise
+        except asyncio.CancelledError:
+            _tell(reached, account, on_flood)
             raise
         if account is None or not verified.is_right:
+            _tell(reached, account, on_flood)
             return WrongCredentials(account)
-        await give_back(store, counters)
+        await give_back(store, counters, watches, reached)
     await devices.remember(name, attempt.place)
     return Authenticated(await _rehashed(account, verified, accounts), is_new_device=not is_known)
 
@@ -111,6 +126,24 @@ def _counters(name: str, place: Place, is_known: bool, rates: Rates) -> tuple[Co
     if is_known:
         return (Counter("device", (name, place.network, place.device), rates.per_device),)
     return Counter("account", (name,), rates.per_account), Counter("network", (place.network,), rates.per_network)
+
+
+def _watches(name: str, place: Place, is_known: bool) -> tuple[Watch, Watch]:
+    """Of everybody's failures, those from a known device too: a watch keeps nobody out."""
+    return Watch("account", (name,), 0), Watch("network", (place.network,), 0 if is_known else 1)
+
+
+def _tell(reached: Iterable[Watch], account: Account | None, on_flood: Callable[[str, Account | None], None]) -> None:
+    for watch in reached:
+        on_flood(watch.kind, account if watch.kind == "account" else None)
+
+
+async def _meant(address: str | Refused, accounts: Accounts) -> Account | None:
+    """Whose name was tried a hundred times: once in so many attempts that reach neither database nor hash otherwise."""
+    try:
+        return None if isinstance(address, Refused) else await accounts.find(address)
+    except AccountsError:
+        return None
 
 
 async def _rehashed(account: Account, verified: Verified, accounts: Accounts) -> Account:

@@ -8,8 +8,15 @@ that is refused by one of them uses up nothing of the others.
     gateway:{limit}:network:<digest>    50 a minute
     gateway:{limit}:device:<digest>     10 a minute, instead of both, for a device that logged in before [B2]
 
-Names reach a key only as digests, so nobody chooses its length or its slot. A key expires when its counter is empty, within a
-period; and since each taken place is one of the network's too, strangers make at most 50 keys a minute and network [L11].
+Beside them are watches, which limit nobody: they say when a hundred attempts failed within ten minutes, and then begin anew. They
+are counted in the same step, so noticing a flood costs no way to the store.
+
+    gateway:{limit}:failed-account:<digest>    failures by the minute, of one name
+    gateway:{limit}:failed-network:<digest>    of one network
+
+Names reach a key only as digests, so nobody chooses its length or its slot. A counter's key expires when it is empty, within a
+period, a watch's after eleven minutes; and since each taken place is one of the network's too, and one that was not to be had is
+counted only for a counter that is full, strangers make at most 50 keys of each kind a minute and network [L11].
 
 It owns no data but in the store. Not here: which counters concern an attempt (known_devices.py, authenticate.py).
 """
@@ -44,6 +51,9 @@ PER_NETWORK: Final = Rate(50, 60)
 PER_DEVICE: Final = Rate(10, 60)
 REGISTRATIONS_PER_NETWORK: Final = Rate(600, 3600)
 
+FLOOD_FAILURES: Final = 100
+FLOOD_WINDOW_S: Final = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Counter:
@@ -66,6 +76,20 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Failures of one `account` or `network`. `counter` is the place, among those of the attempt, of the one that limits it."""
+
+    kind: str
+    names: tuple[str, ...]
+    counter: int
+
+    @property
+    def key(self) -> str:
+        """Where the store keeps it."""
+        return f"gateway:{{limit}}:failed-{self.kind}:{digest(*self.names)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Limited:
     """Too often. `counter` is the kind of the one that was full; it has room again after `retry_after_s`."""
 
@@ -75,19 +99,31 @@ class Limited:
 
 async def take(store: Turns, counters: Sequence[Counter]) -> Limited | None:
     """Take a place of each counter, or none and say which was full. Raises `StoreUnavailable`."""
-    number, wait = await store.run(_LIMIT, [counter.key for counter in counters], _arguments("take", counters))
-    return Limited(counters[int(number) - 1].kind, int(wait) / _MICROSECONDS) if number else None
+    return (await take_watched(store, counters, ()))[0]
 
 
-async def give_back(store: Turns, counters: Sequence[Counter]) -> None:
-    """Undo a `take`. Raises `StoreUnavailable`."""
-    await store.run(_LIMIT, [counter.key for counter in counters], _arguments("give back", counters))
+async def take_watched(
+    store: Turns, counters: Sequence[Counter], watches: Sequence[Watch]
+) -> tuple[Limited | None, tuple[Watch, ...]]:
+    """The same, and which watches this attempt fills, should it fail: it has, if it is limited. Raises `StoreUnavailable`."""
+    number, wait, *reached = await _run(store, "take", counters, watches, [watch.counter + 1 for watch in watches])
+    limited = Limited(counters[int(number) - 1].kind, int(wait) / _MICROSECONDS) if number else None
+    return limited, tuple(watches[int(place) - 1] for place in reached)
 
 
-async def give_back_if_possible(store: Turns, counters: Sequence[Counter]) -> None:
+async def give_back(
+    store: Turns, counters: Sequence[Counter], watches: Sequence[Watch] = (), reached: Sequence[Watch] = ()
+) -> None:
+    """Undo a `take`, with what it answered. Raises `StoreUnavailable`."""
+    await _run(store, "give back", counters, watches, [int(watch in reached) for watch in watches])
+
+
+async def give_back_if_possible(
+    store: Turns, counters: Sequence[Counter], watches: Sequence[Watch] = (), reached: Sequence[Watch] = ()
+) -> None:
     """The same on the way out of another failure, which it does not hide: the place runs out by itself."""
     with contextlib.suppress(StoreError):
-        await give_back(store, counters)
+        await give_back(store, counters, watches, reached)
 
 
 def digest(*names: str) -> str:
@@ -99,5 +135,12 @@ def digest(*names: str) -> str:
     return urlsafe_b64encode(hashed.digest()).decode()
 
 
-def _arguments(what: str, counters: Sequence[Counter]) -> list[Argument]:
-    return [what, *(argument for counter in counters for argument in counter.arguments)]
+async def _run(
+    store: Turns, what: str, counters: Sequence[Counter], watches: Sequence[Watch], about_watches: Sequence[int]
+) -> Sequence[int]:
+    arguments: list[Argument] = [what, len(counters), FLOOD_FAILURES, FLOOD_WINDOW_S // 60]
+    arguments += (argument for counter in counters for argument in counter.arguments)
+    arguments += about_watches
+    keys = [counter.key for counter in counters] + [watch.key for watch in watches]
+    answer: Sequence[int] = await store.run(_LIMIT, keys, arguments)
+    return answer

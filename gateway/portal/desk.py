@@ -21,7 +21,7 @@ from gateway.enforce.signs import Signs
 from gateway.enforce.verdict import Allow, Deny
 from gateway.enforce.verified import Verified, minted_now
 from gateway.enforce.verify import Refused, authenticate
-from gateway.login.accounts import Accounts
+from gateway.login.accounts import Account, Accounts
 from gateway.login.known_devices import KnownDevices, Place
 from gateway.login.passwords import Passwords
 from gateway.login.turns import Turns
@@ -174,6 +174,11 @@ class Desk:
     def denied(self, verdict: Deny, asking: Asking) -> None:
         """A token was refused by one of our own endpoints: told as by the data plane."""
         self.denials.tell(verdict, Asker(asking.address, asking.request_id, asking.shown), OWN_NAME, self.clock.wall())
+
+    def flooded(self, asking: Asking, by: str, account: Account | None) -> None:
+        """Logins failed by the hundred: of an account, or (None) of a name that none has; or from one network."""
+        name = account.email if account is not None else ""
+        self.denials.tell_flood(by, name, self.signs(asking).network, asking.request_id, self.clock.wall())
 
     def record(
         self,

@@ -4,6 +4,7 @@ The order of a login: did a page of ours send it, is the form complete, may they
 blocked; then a session is opened. Whoever was signed in with this browser before is signed out of it: two people's sessions
 are never merged, and nothing that was planted before the login lives on [S13, S14]."""
 
+from functools import partial
 from urllib.parse import quote
 
 from aiohttp import web
@@ -125,6 +126,7 @@ async def _authenticated(desk: Desk, asking: Asking, email: str, password: str) 
         accounts=desk.accounts,
         passwords=desk.passwords,
         devices=desk.devices,
+        on_flood=partial(desk.flooded, asking),
     )
     if isinstance(answer, Limited):
         desk.metrics.login("limited")

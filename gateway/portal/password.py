@@ -8,6 +8,8 @@ the session that asked goes on under the new version         its old cookies are
 
 """
 
+from functools import partial
+
 from aiohttp import web
 
 from gateway.audit.event import Action, Outcome
@@ -33,6 +35,7 @@ async def change_password(desk: Desk, asking: Asking) -> web.Response:
         accounts=desk.accounts,
         passwords=desk.passwords,
         devices=desk.devices,
+        on_flood=partial(desk.flooded, asking),
     )
     if isinstance(answer, Limited):
         raise Refusal(429, "Too many failed attempts", retry_after_s=answer.retry_after_s, said="limited")

@@ -10,7 +10,7 @@ answers, and the others appear when they happen.
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 from operator import add
 from typing import Final
 
@@ -27,6 +27,8 @@ from gateway.telemetry.metrics import (
     DECISIONS,
     DURATION_BOUNDS,
     ENFORCEMENT_BOUNDS,
+    FLOODS,
+    KEY_AGES,
     KEY_PLACES,
     LOGIN_OUTCOMES,
     METHODS,
@@ -39,6 +41,8 @@ from gateway.telemetry.metrics import (
     SIDES,
     SIGNAL_ACTIONS,
     SIGNALS,
+    SIGNATURE_REASONS,
+    SIGNERS,
     STATES,
     STORE_BOUNDS,
     USE_AGES,
@@ -147,6 +151,14 @@ class Exposition(Collector):
             "Expired tokens that were shown again and again, once a minute each.",
             value=totals[layout.expired_loops],
         )
+        failures = CounterMetricFamily(
+            "gateway_signature_failures",
+            "Tokens that no key in force has signed, by whom they name and whether his keys changed lately.",
+            labels=("signer", "reason", "keys"),
+        )
+        for at, names in enumerate(product(SIGNERS, SIGNATURE_REASONS, KEY_AGES), layout.signature_failures):
+            failures.add_metric(names, totals[at])
+        yield failures
         revocations = CounterMetricFamily(
             "gateway_revocations",
             "Revocations accepted, and revocations undone (lift).",
@@ -176,6 +188,12 @@ class Exposition(Collector):
         _add_table(mismatches, totals, layout.mismatches, SIGNALS, SIGNAL_ACTIONS)
         logins = CounterMetricFamily("gateway_logins", "Attempts to sign in, by what came of them.", labels=("outcome",))
         _add_row(logins, totals, layout.logins, LOGIN_OUTCOMES)
+        floods = CounterMetricFamily(
+            "gateway_login_floods",
+            "Hundreds of failed logins within ten minutes, for one account or from one network.",
+            labels=("by",),
+        )
+        _add_row(floods, totals, layout.login_floods, FLOODS)
         sessions = GaugeMetricFamily("gateway_sessions", "Sessions of this gateway's own accounts.", value=facts.sessions)
         subdued = GaugeMetricFamily(
             "gateway_fingerprint_subdued_workers",
@@ -184,7 +202,7 @@ class Exposition(Collector):
         )
         for signal, at in layout.subdued.items():
             subdued.add_metric((signal,), totals[at])
-        yield from (refreshes, mismatches, subdued, logins, sessions)
+        yield from (refreshes, mismatches, subdued, logins, floods, sessions)
         yield from self._keys(facts)
         yield CounterMetricFamily(
             "gateway_audit_events_lost", "Events that the audit trail will never hold.", value=totals[layout.audit_lost]

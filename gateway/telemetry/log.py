@@ -10,6 +10,8 @@ The security lines are what alert rules and log searches look for, so their word
     Token signature mismatch iss=https://idp.example kid=k1 …
     Refresh after revocation rejected sub=alice sid=… …
     Expired token in a loop sub=alice jti=… …
+    Session used by another client sub=alice sid=… signal=device action=end_session …
+    Failed logins by the hundred by=account user=alice@example.com count=100 window=600s …
     Revocation accepted kind=user subject=alice id=… …
 
 Text that a client or an issuer chose is written as one escaped word (`access.word`), cut at 256 characters. Lines that a
@@ -108,14 +110,17 @@ class SecurityLog:
         )
 
     def bad_signature(
-        self, *, reason: str, issuer: str | None, key_id: str | None, route: str, client: str, request_id: str
+        self, *, reason: str, issuer: str | None, key_id: str | None, keys: str, route: str, client: str, request_id: str
     ) -> None:
-        """A token whose signature does not match, or whose key is unknown or retired: forged, or from before a rotation."""
+        """A token whose signature does not match, or whose key is unknown or retired: forged, or from before a rotation.
+
+        `keys`: whether the issuer's have changed lately, `rotated` or `settled`.
+        """
         suppressed = self._admit("bad-signature")
         if suppressed is not None:
             self._write(
                 "Token signature mismatch "
-                + _words(iss=issuer, kid=key_id, reason=reason, route=route, client=client, request_id=request_id),
+                + _words(iss=issuer, kid=key_id, reason=reason, keys=keys, route=route, client=client, request_id=request_id),
                 suppressed,
             )
 
@@ -138,6 +143,28 @@ class SecurityLog:
             self._write(
                 "Expired token in a loop "
                 + _words(sub=user, jti=token_id, sid=session, route=route, client=client, request_id=request_id),
+                suppressed,
+            )
+
+    def another_client(self, *, user: str, session: str | None, signal: str, action: str, device: str, client: str) -> None:
+        """A session was seen from another device, network or country than at its login."""
+        suppressed = self._admit("another-client")
+        if suppressed is not None:
+            self._write(
+                "Session used by another client "
+                + _words(sub=user, sid=session, signal=signal, action=action, device=device or None, client=client),
+                suppressed,
+            )
+
+    def login_flood(self, *, by: str, user: str | None, count: int, window_s: int, network: str, request_id: str) -> None:
+        """Logins failed by the hundred. `user` is an account's name, never what somebody typed."""
+        suppressed = self._admit("login-flood")
+        if suppressed is not None:
+            self._write(
+                "Failed logins by the hundred "
+                + _words(
+                    by=by, user=user, count=count, window=f"{window_s}s", client_network=network or None, request_id=request_id
+                ),
                 suppressed,
             )
 

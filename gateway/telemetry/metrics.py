@@ -60,6 +60,10 @@ REFRESH_OUTCOMES: Final = ("rotated", "repeated", "late", "reused", "expired", "
 SIGNALS: Final = ("device", "network", "country")
 SIGNAL_ACTIONS: Final = ("alert", "deny", "end_session", "observe")
 LOGIN_OUTCOMES: Final = ("success", "failed", "limited", "blocked", "unavailable")
+FLOODS: Final = ("account", "network")
+SIGNERS: Final = ("own", "other")
+SIGNATURE_REASONS: Final = (Reason.BAD_SIGNATURE.value, Reason.UNKNOWN_KEY.value, Reason.RETIRED_KEY.value)
+KEY_AGES: Final = ("rotated", "settled")
 KEY_PLACES: Final = 16
 """So many of our own signing keys are told apart in a process's counters; a ring holds a handful."""
 
@@ -111,6 +115,7 @@ class Layout:
         "log_dropped",
         "log_epoch",
         "log_sequence",
+        "login_floods",
         "logins",
         "mismatches",
         "position",
@@ -119,6 +124,7 @@ class Layout:
         "revocations",
         "revoked_use",
         "routes",
+        "signature_failures",
         "state",
         "store_command",
         "subdued",
@@ -152,6 +158,8 @@ class Layout:
         self.refreshes = block.counters("refreshes", len(REFRESH_OUTCOMES))
         self.mismatches = block.counters("mismatches", len(SIGNALS) * len(SIGNAL_ACTIONS))
         self.logins = block.counters("logins", len(LOGIN_OUTCOMES))
+        self.login_floods = block.counters("login floods", len(FLOODS))
+        self.signature_failures = block.counters("signature failures", len(SIGNERS) * len(SIGNATURE_REASONS) * len(KEY_AGES))
         # Of each signing key: its number (`key_number`; 0: the place is free), and the tokens verified with it.
         self.key_uses = block.counters("key uses", 2 * KEY_PLACES)
         self.audit_lost = block.counters("audit lost")
@@ -299,6 +307,15 @@ class WorkerMetrics:
     def login(self, outcome: str) -> None:
         """Somebody tried to sign in: `outcome` of LOGIN_OUTCOMES."""
         self._cells[self._layout.logins + LOGIN_OUTCOMES.index(outcome)] += 1.0
+
+    def login_flood(self, by: str) -> None:
+        """Failed logins came to another hundred: `by` of FLOODS."""
+        self._cells[self._layout.login_floods + FLOODS.index(by)] += 1.0
+
+    def signature_failure(self, signer: str, reason: str, keys: str) -> None:
+        """A token that nobody we trust has signed: `signer` of SIGNERS is whom it names, `keys` of KEY_AGES."""
+        place = SIGNERS.index(signer) * len(SIGNATURE_REASONS) + SIGNATURE_REASONS.index(reason)
+        self._cells[self._layout.signature_failures + place * len(KEY_AGES) + KEY_AGES.index(keys)] += 1.0
 
     def key_used(self, key_id: str, tokens: int) -> None:
         """So many tokens were verified with a key of ours. When every place is taken the key is not counted."""

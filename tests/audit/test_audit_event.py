@@ -110,6 +110,12 @@ def test_privacy_a_failed_login_tells_nothing_typed_even_of_an_existing_account(
     assert b"TYPED" not in encode(event)
 
 
+def test_privacy_a_flood_of_logins_is_a_strangers_even_when_it_is_about_an_account():
+    event = replace(FULL, action=Action.LOGIN_FLOOD, text="TYPED", device="TYPED")
+    assert needs_no_credential(event.action, event.user)
+    assert b"TYPED" not in encode(event)
+
+
 def test_what_needs_a_credential_is_told_apart():
     assert not needs_no_credential(Action.REFUSAL, ALICE)
     assert not needs_no_credential(Action.PURGE, "")

@@ -23,7 +23,7 @@ class Telling(OwnWorld):
 
     def tell_through(self, metrics: WorkerMetrics, layout: Layout, cells: "memoryview[float]") -> None:
         self.metrics, self.layout, self.cells = metrics, layout, cells
-        self.denials = Denials(metrics, SecurityLog(lambda: self.boot), self.known.fingerprint)
+        self.denials = Denials(metrics, SecurityLog(lambda: self.boot), self.known.fingerprint, OURS)
 
     def told(self, alice: SignedIn, *, agent: str = FIREFOX, access: bytes | None = b"") -> str:
         """`session tail`: how one more request with these cookies is counted."""

@@ -85,12 +85,34 @@ def test_a_revoked_token_names_what_was_revoked(lines: Collected):
 def test_a_signature_mismatch_and_a_late_refresh_have_their_lines(lines: Collected):
     security = SecurityLog(lambda: 0.0)
     security.bad_signature(
-        reason="bad-signature", issuer="https://idp.example", key_id="k1", route="app", client="::1", request_id="r"
+        reason="bad-signature",
+        issuer="https://idp.example",
+        key_id="k1",
+        keys="rotated",
+        route="app",
+        client="::1",
+        request_id="r",
     )
     security.refresh_after_revocation(user="alice", session="s", reason="revoked-session", client="::1", request_id="r")
     assert lines.messages() == [
-        "Token signature mismatch iss=https://idp.example kid=k1 reason=bad-signature route=app client=::1 request_id=r",
+        "Token signature mismatch iss=https://idp.example kid=k1 reason=bad-signature keys=rotated route=app client=::1 request_id=r",
         "Refresh after revocation rejected sub=alice sid=s reason=revoked-session client=::1 request_id=r",
+    ]
+
+
+def test_another_client_and_a_flood_of_logins_have_their_lines(lines: Collected):
+    security = SecurityLog(lambda: 0.0)
+    security.another_client(user="alice", session="s", signal="device", action="deny", device="Firefox|Linux|desktop", client="::1")
+    security.another_client(user="alice", session=None, signal="network", action="alert", device="", client="::1")
+    flood = {"count": 100, "window_s": 600, "network": "192.0.2.0/24", "request_id": "r"}
+    security.login_flood(by="account", user="alice@example.com", **flood)
+    security.login_flood(by="network", user=None, **flood)
+    assert lines.messages() == [
+        "Session used by another client sub=alice sid=s signal=device action=deny device=Firefox|Linux|desktop client=::1",
+        "Session used by another client sub=alice signal=network action=alert client=::1",
+        "Failed logins by the hundred by=account user=alice@example.com count=100 window=600s client_network=192.0.2.0/24"
+        " request_id=r",
+        "Failed logins by the hundred by=network count=100 window=600s client_network=192.0.2.0/24 request_id=r",
     ]
 
 
@@ -123,6 +145,8 @@ def test_strangers_cannot_fill_the_log_and_what_was_left_out_is_told(lines: Coll
 def test_one_kind_of_line_does_not_silence_another(lines: Collected):
     security = SecurityLog(lambda: 0.0)
     for _ in range(int(BURST_LINES) * 2):
-        security.bad_signature(reason="unknown-key", issuer=None, key_id=None, route="app", client="::1", request_id="r")
+        security.bad_signature(
+            reason="unknown-key", issuer=None, key_id=None, keys="settled", route="app", client="::1", request_id="r"
+        )
     security.revoked_token(**REPLAY, user="alice")
     assert lines.messages()[-1].startswith("Token revoked rejected")

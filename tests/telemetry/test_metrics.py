@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -16,9 +17,12 @@ from gateway.telemetry.metrics import (
     ALLOW_STALE,
     CODES,
     DENY,
+    KEY_AGES,
     METHODS,
     OTHER,
     REASONS,
+    SIGNATURE_REASONS,
+    SIGNERS,
     Layout,
     RouteMetrics,
     WorkerMetrics,
@@ -177,9 +181,18 @@ def test_the_small_counters(gateway: Gateway):
     worker.enforced(0.004)
     worker.store_command(0.0002)
     worker.keys("https://idp.example", 2, 1.0)
+    worker.login_flood("network")
+    worker.signature_failure("own", "retired-key", "rotated")
+    worker.signature_failure("other", "bad-signature", "settled")
     supervisor.revocation("user", "api")
     assert gateway.value("gateway_revoked_use_total", kind="session", age="replay") == 1
     assert gateway.value("gateway_revoked_use_total", kind="key", age="tail") == 0
+    assert gateway.value("gateway_login_floods_total", by="network") == 1
+    assert gateway.value("gateway_login_floods_total", by="account") == 0
+    failures = {("own", "retired-key", "rotated"), ("other", "bad-signature", "settled")}
+    for signer, reason, keys in product(SIGNERS, SIGNATURE_REASONS, KEY_AGES):
+        counted = gateway.value("gateway_signature_failures_total", signer=signer, reason=reason, keys=keys)
+        assert counted == ((signer, reason, keys) in failures)
     assert gateway.value("gateway_connections_cut_total", cause="token") == 1
     assert gateway.value("gateway_connections_cut_total", cause="other") == 1
     assert gateway.value("gateway_connections", side="upstream") == 2

@@ -10,6 +10,8 @@ from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.metrics import (
     CUT_CAUSES,
     DECISIONS,
+    FLOODS,
+    KEY_AGES,
     LOGIN_OUTCOMES,
     METHODS,
     REFRESH_OUTCOMES,
@@ -18,6 +20,8 @@ from gateway.telemetry.metrics import (
     SIDES,
     SIGNAL_ACTIONS,
     SIGNALS,
+    SIGNATURE_REASONS,
+    SIGNERS,
     STATES,
     USE_AGES,
     USE_KINDS,
@@ -72,6 +76,10 @@ def test_every_metric_has_a_meaning_and_a_query_that_uses_it():
         SIGNALS,
         SIGNAL_ACTIONS,
         LOGIN_OUTCOMES,
+        FLOODS,
+        SIGNERS,
+        SIGNATURE_REASONS,
+        KEY_AGES,
     ],
 )
 def test_every_value_of_a_closed_label_is_in_the_page(values: tuple[str, ...]):
