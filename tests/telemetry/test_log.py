@@ -102,7 +102,9 @@ def test_a_signature_mismatch_and_a_late_refresh_have_their_lines(lines: Collect
 
 def test_another_client_and_a_flood_of_logins_have_their_lines(lines: Collected):
     security = SecurityLog(lambda: 0.0)
-    security.another_client(user="alice", session="s", signal="device", action="deny", device="Firefox|Linux|desktop", client="::1")
+    security.another_client(
+        user="alice", session="s", signal="device", action="deny", device="Firefox|Linux|desktop", client="::1"
+    )
     security.another_client(user="alice", session=None, signal="network", action="alert", device="", client="::1")
     flood = {"count": 100, "window_s": 600, "network": "192.0.2.0/24", "request_id": "r"}
     security.login_flood(by="account", user="alice@example.com", **flood)
