@@ -44,6 +44,7 @@ from gateway.revocation.state import State
 from gateway.revocation.view import View
 from gateway.sessions.model import subject_of
 from gateway.telemetry.access import AccessLog
+from gateway.telemetry.certificate import expiry_of
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import configure
 from gateway.telemetry.metrics import Layout, WorkerMetrics
@@ -106,6 +107,8 @@ class Worker:
         self._take_up_journal(inside)
         follower = self._build_follower(plane, inside)
         listener = Listener(plane, server_tls(config.tls) if config.tls else None)
+        if config.tls is not None:
+            self._metrics.certificate(expiry_of(config.tls.certificate))
         listener.start_sweeping()
         following = loop.create_task(follower.run())
         beside = [

@@ -274,7 +274,14 @@ class Exposition(Collector):
         )
         for name, is_up in upstreams_up(self._layout, blocks).items():
             up.add_metric((name,), float(is_up))
-        yield from (connections, cuts, up)
+        certificate = GaugeMetricFamily(
+            "gateway_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate in force expires; of several, because workers loaded the file at different times, the first.",
+        )
+        expiries = [cells[self._layout.certificate] for cells in blocks if cells[self._layout.certificate]]
+        if expiries:
+            certificate.add_metric((), min(expiries))
+        yield from (connections, cuts, up, certificate)
 
     def _store_and_log(self, totals: Sequence[float]) -> Iterator[Metric]:
         store = HistogramMetricFamily("gateway_store_command_seconds", "Time the store took to answer, or to fail.")

@@ -102,6 +102,7 @@ class Layout:
     __slots__ = (
         "audit_lost",
         "block",
+        "certificate",
         "clock_offset",
         "connections",
         "cuts",
@@ -143,6 +144,7 @@ class Layout:
         self.log_epoch = block.gauge("log epoch")
         self.log_sequence = block.gauge("log sequence")
         self.clock_offset = block.gauge("clock offset")
+        self.certificate = block.gauge("certificate")  # until when it is good, wall clock; 0: there is none
         self.subdued = {signal: block.gauge(f"subdued {signal}") for signal in SIGNALS}
         self.connections = {side: block.gauge(f"connections {side}") for side in SIDES}
         # Of each upstream: whether the last attempt to connect failed, and when it was (boot clock; 0 never).
@@ -253,6 +255,10 @@ class WorkerMetrics:
         """The log reaches at least so far. An epoch is below 2^53, so a cell holds it exactly."""
         self._cells[self._layout.log_epoch] = float(epoch)
         self._cells[self._layout.log_sequence] = float(sequence)
+
+    def certificate(self, expires_at: float) -> None:
+        """Clients are shown a certificate that is good until then (wall clock)."""
+        self._cells[self._layout.certificate] = expires_at
 
     def keys(self, issuer: str, count: int, fetched_at: float) -> None:
         """How many keys of an issuer are held, and since when (wall clock)."""

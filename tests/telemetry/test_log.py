@@ -95,7 +95,8 @@ def test_a_signature_mismatch_and_a_late_refresh_have_their_lines(lines: Collect
     )
     security.refresh_after_revocation(user="alice", session="s", reason="revoked-session", client="::1", request_id="r")
     assert lines.messages() == [
-        "Token signature mismatch iss=https://idp.example kid=k1 reason=bad-signature keys=rotated route=app client=::1 request_id=r",
+        "Token signature mismatch iss=https://idp.example kid=k1 reason=bad-signature keys=rotated route=app client=::1"
+        " request_id=r",
         "Refresh after revocation rejected sub=alice sid=s reason=revoked-session client=::1 request_id=r",
     ]
 

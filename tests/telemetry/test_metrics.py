@@ -26,6 +26,7 @@ from gateway.telemetry.metrics import (
     Layout,
     RouteMetrics,
     WorkerMetrics,
+    clear_gauges,
 )
 from gateway.telemetry.reading import SupervisorFacts
 from gateway.telemetry.slots import Cells
@@ -202,6 +203,17 @@ def test_the_small_counters(gateway: Gateway):
     assert gateway.value("gateway_revocations_total", kind="user", source="api") == 1
     assert gateway.value("gateway_issuer_keys", issuer="https://idp.example") == 0
     assert gateway.value("gateway_store_up") == 1
+
+
+def test_the_certificate_that_expires_first_is_told_and_none_where_there_is_none(gateway: Gateway):
+    name = "gateway_tls_certificate_expiry_timestamp_seconds"
+    assert f"\n{name} " not in gateway.exposition.page("")[0].decode()
+    gateway.workers[0].certificate(2_000_000_000.0)
+    assert gateway.value(name) == 2_000_000_000
+    gateway.workers[1].certificate(1_900_000_000.0)
+    assert gateway.value(name) == 1_900_000_000
+    clear_gauges(gateway.layout, gateway.cells.block(1))  # its worker is gone
+    assert gateway.value(name) == 2_000_000_000
 
 
 def test_O08_scrapers_share_a_page_and_a_count_shows_within_300_ms(gateway: Gateway):
