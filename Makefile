@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check fmt bench schema clean
+.PHONY: demo test check fmt bench schema boards clean
 
 # Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
 .venv/.ready: pyproject.toml
@@ -32,6 +32,9 @@ fmt: .venv/.ready
 
 schema: .venv/.ready  ## write the committed JSON Schema and the generated reference pages anew
 	@$(BIN)/python -m docs.generate
+
+boards: .venv/.ready  ## write the committed Grafana boards anew
+	@$(BIN)/python -m grafana.build
 
 bench: .venv/.ready  ## against nginx, Envoy and a textbook gateway; peers that are missing are named and skipped
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,82 @@
+"""Upstreams, first rows: are they there, and are they quick?"""
+
+from typing import Final
+
+from grafana.board import Row
+from grafana.kinds import lines, states
+from grafana.panel import GREEN, RED, About, Query, red_below
+from grafana.query import LOST, latest, quantile, rate, series
+
+# A bucket's bound: up to here, people take it for at once.
+_PROMPT: Final = rate("gateway_upstream_duration_seconds_bucket", 'le="0.25"', by="route")
+_UNANSWERED: Final = latest("gateway_decisions_total", f'reason=~"{LOST}"', by="route, reason")
+_BY_ROUTE: Final = "{{route}}"
+
+THERE: Final = Row(
+    "Are they there?",
+    [
+        states(
+            About(
+                "Upstreams",
+                "`up`: the newest attempt to connect succeeded. One that was never tried counts as up.",
+                "its routes answer 502. The first request after its return makes it `up` again; nothing has to be done here.",
+                ("GatewayUpstreamDown",),
+            ),
+            [Query(f"min by (instance, upstream) ({series('gateway_upstream_up')})", "{{upstream}} from {{instance}}")],
+            steps=red_below(1),
+            words={0: ("down", RED), 1: ("up", GREEN)},
+        ),
+        lines(
+            About(
+                "Requests that no upstream answered, by route",
+                "none.",
+                "`upstream-unreachable` (502): no connection. `upstream-timeout` (504): no answer within `read_timeout`, "
+                "so the application is overloaded or stuck.",
+                ("GatewayUpstreamDown",),
+            ),
+            [Query(f"{_UNANSWERED} > 0", "{{route}}: {{reason}}")],
+            "short",
+            is_counted=True,
+        ),
+    ],
+    heights=(7,),
+)
+
+QUICK: Final = Row(
+    "Are they quick?",
+    [
+        lines(
+            About(
+                "How long they take to answer",
+                "the usual. Streams and WebSockets count with their whole life.",
+                "p50 rises: all of it is slow. p99 alone: some requests are; beside this is on which route.",
+                ("GatewayLatencyBudgetBurn",),
+            ),
+            [Query(quantile(part, "gateway_upstream_duration_seconds"), f"p{part * 100:g}") for part in (0.5, 0.95, 0.99)],
+            "s",
+            width=8,
+        ),
+        lines(
+            About(
+                "p95 by route",
+                "the usual of each route; long ones are downloads and streams.",
+                "the application's log at this time, for this route.",
+                ("GatewayLatencyBudgetBurn",),
+            ),
+            [Query(quantile(0.95, "gateway_upstream_duration_seconds", by="route"), _BY_ROUTE)],
+            "s",
+            width=8,
+        ),
+        lines(
+            About(
+                "Answered within 250 ms, by route",
+                "nearly all, on routes that serve pages.",
+                "people notice. The same route in the panel before says how slow.",
+            ),
+            [Query(f"{_PROMPT} / {rate('gateway_upstream_duration_seconds_count', by='route')}", _BY_ROUTE)],
+            "percentunit",
+            width=8,
+            largest=1,
+        ),
+    ],
+)

@@ -1,0 +1,157 @@
+"""Capacity: are there enough workers, and what do they carry?
+
+NB: processor time and memory are not among the gateway's metrics; the machine's exporter, or the container's, has them.
+"""
+
+from typing import Final
+
+from grafana.board import Row
+from grafana.kinds import figure, lines, trouble
+from grafana.panel import ANY_IS_ORANGE, CALM, GREEN, PURPLE, About, Query, orange_from
+from grafana.query import grown, quantile, rate, series
+from grafana.rows.replica import WORKER
+from grafana.rows.why import OVERHEAD_S
+
+_SCRAPED: Final = f"and on (job, instance) {series('gateway_build_info')}"
+
+ENOUGH: Final = Row(
+    "Are there enough workers?",
+    [
+        figure(
+            About(
+                "Workers that run",
+                "as many as are configured.",
+                "the supervisor starts them again by itself, ever more slowly; its log says why they end.",
+                ("GatewayWorkersMissing",),
+            ),
+            f"sum({series('gateway_workers')})",
+            "short",
+            CALM,
+            width=3,
+        ),
+        trouble(
+            About(
+                "Workers missing",
+                "none.",
+                "`gateway status`, then the log: a worker that cannot start says why.",
+                ("GatewayWorkersMissing",),
+            ),
+            f"sum({series('gateway_workers_configured')}) - sum({series('gateway_workers')})",
+            ANY_IS_ORANGE,
+            width=3,
+        ),
+        trouble(
+            About(
+                "Workers replaced",
+                "none.",
+                "they died or hung. The log of the supervisor says which signal, the kernel's whether memory ran out.",
+                ("GatewayWorkersRestarting",),
+            ),
+            grown("gateway_worker_restarts_total"),
+            ANY_IS_ORANGE,
+            width=3,
+        ),
+        figure(
+            About(
+                "Requests a second, a worker", "below some thousands; `bench/` measures yours.", "more workers, up to one a core."
+            ),
+            f"{rate('gateway_requests_total')} / sum({series('gateway_workers')})",
+            "reqps",
+            CALM,
+            width=3,
+            decimals=1,
+        ),
+        lines(
+            About(
+                "Workers, running and configured",
+                "one line.",
+                "two lines: workers are missing. Marks show when they were replaced.",
+                ("GatewayWorkersMissing", "GatewayWorkersRestarting"),
+            ),
+            [
+                Query(f"sum({series('gateway_workers_configured')})", "configured"),
+                Query(f"sum({series('gateway_workers')})", "running"),
+            ],
+            "short",
+            colors={"configured": PURPLE, "running": GREEN},
+            decimals=0,
+        ),
+    ],
+    heights=(6,),
+)
+
+CARRIED: Final = Row(
+    "What do they carry?",
+    [
+        lines(
+            About(
+                "Requests a second, a worker, by gateway",
+                "even, and well below what one core can do.",
+                "more workers, up to one a core, then more gateways.",
+            ),
+            [
+                Query(
+                    f"{rate('gateway_requests_total', by='instance')} / sum by (instance) ({series('gateway_workers')})",
+                    "{{instance}}",
+                )
+            ],
+            "reqps",
+            width=8,
+        ),
+        lines(
+            About(
+                "The gateway's own time, p99 by gateway",
+                "below the line, the objective.",
+                "a worker's loop is busy: fewer requests each, or a faster store.",
+                ("GatewayOverheadHigh",),
+            ),
+            [Query(quantile(0.99, "gateway_overhead_seconds", by="instance"), "{{instance}}")],
+            "s",
+            limit=orange_from(OVERHEAD_S),
+            width=8,
+        ),
+        lines(
+            About(
+                "Open connections",
+                "below `limits.connections` on the clients' side.",
+                "clients that connect and send nothing, or connections that nobody closes.",
+            ),
+            [Query(f"sum by (instance, side) ({series('gateway_connections')})", "{{instance}} {{side}}")],
+            "short",
+            width=8,
+        ),
+        lines(
+            About(
+                "Facts held, by worker",
+                "the same in all workers of gateways on one store.",
+                "one that holds fewer has not caught up: see its state on the Revocation board.",
+                board="gateway-revocation",
+            ),
+            [Query(f"max by (instance, worker) ({series('gateway_replica_entries')})", WORKER)],
+            "short",
+            width=8,
+        ),
+        lines(
+            About(
+                "Age of the newest proof, by worker",
+                "below a second: the worker's loop turns.",
+                "one worker above the others hangs, or is starved of processor time.",
+                ("GatewayReplicaLagging",),
+                board="gateway-revocation",
+            ),
+            [Query(f"max by (instance, worker) ({series('gateway_replica_lag_seconds')})", WORKER)],
+            "s",
+            width=8,
+        ),
+        lines(
+            About(
+                "What a scrape costs",
+                "some 20 ms. Rises with the number of routes: about 200 series each.",
+                "a supervisor that answers slowly competes for the processor with the workers.",
+            ),
+            [Query(f"{series('scrape_duration_seconds')} {_SCRAPED}", "{{instance}}")],
+            "s",
+            width=8,
+        ),
+    ],
+)
