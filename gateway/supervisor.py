@@ -242,6 +242,7 @@ class Supervisor:
         for work in office.tasks():
             self._do(work)
         from gateway.admin.app import Admin
+        from gateway.admin.history import History
         from gateway.admin.listener import AdminListener
         from gateway.telemetry.exposition import Exposition
 
@@ -249,7 +250,9 @@ class Supervisor:
         max_staleness = config.store.max_staleness
         exposition = Exposition(self._layout, self.cells, max_staleness, self._facts, self._clock.boot)
         security = SecurityLog(self._clock.boot)
-        admin = Admin(config, str(self._loaded.path), self, office, exposition, self.metrics, security)
+        history = History(self._layout, self.cells, self._clock.wall)
+        self._do(history.run())
+        admin = Admin(config, str(self._loaded.path), self, office, exposition, self.metrics, security, history)
         listener = AdminListener(admin.answer)
         await listener.start(config.admin.listen)
         self._admin = listener

@@ -7,7 +7,7 @@ one that is until the token was judged, and every failure is answered in one pla
     path               who may ask
     /metrics           anybody who reaches the port, under any name: scrapers and probes know neither names nor tokens
     /livez /readyz     the same
-    /                  an empty page; with a token, the list of endpoints
+    /                  the page, which holds nothing of this gateway and asks for the token; with a token, the list of endpoints
     everything else    a loopback or listed Host, no foreign Origin, and the token        [B3]
 """
 
@@ -24,8 +24,10 @@ from gateway.admin.call import Call, read_name
 from gateway.admin.desk import Desk
 from gateway.admin.erasure import erase
 from gateway.admin.failures import failure
+from gateway.admin.history import History
 from gateway.admin.office import Office
 from gateway.admin.openapi import document
+from gateway.admin.page.document import Page
 from gateway.admin.paths import Paths
 from gateway.admin.status import status_document
 from gateway.config.schema import Config
@@ -53,13 +55,15 @@ class Admin:
         exposition: Exposition,
         metrics: WorkerMetrics,
         security: SecurityLog,
+        history: History,
     ) -> None:
         self._config = config
         self._config_path = config_path
         self._overview = overview
         self._exposition = exposition
         self._names = guard.allowed_names(config.admin.listen, config.admin.allowed_hosts)
-        self._desk = Desk(config, office, Acts(metrics, security, office.trail, office.clock))
+        self._desk = Desk(config, office, Acts(metrics, security, office.trail, office.clock), history)
+        self._page = Page()
         self.endpoints: dict[str, dict[str, Endpoint]] = {
             "/metrics": {"GET": self._get_metrics},
             "/livez": {"GET": self._get_livez},
@@ -103,7 +107,9 @@ class Admin:
             raise Problem(
                 403, "The admin port is not known under this name", "Use a loopback name, or list it in admin.allowed_hosts."
             )
-        if not guard.is_same_origin(headers.getall("Origin", []), headers.getall("Sec-Fetch-Site", []), hosts[0]):
+        if not _leads_to_the_page(request, path) and not guard.is_same_origin(
+            headers.getall("Origin", []), headers.getall("Sec-Fetch-Site", []), hosts[0]
+        ):
             raise Problem(403, "The admin port does not serve other sites")
         token = guard.which_token(headers.getall("Authorization", []), self._config.admin.tokens) or 0
         if not token and path != "/":
@@ -139,10 +145,10 @@ class Admin:
         return text_answer(text, status)
 
     async def _get_page(self, call: Call) -> web.StreamResponse:
-        page = "<!doctype html><title></title>\n"
-        if call.token:
-            names = "".join(f"<li>{method} {path}\n" for path, methods in self.endpoints.items() for method in methods)
-            page = f"<!doctype html><title>gateway</title>\n<h1>gateway</h1>\n<ul>\n{names}</ul>\n"
+        if not call.token:
+            return self._page.answer()
+        names = "".join(f"<li>{method} {path}\n" for path, methods in self.endpoints.items() for method in methods)
+        page = f"<!doctype html><title>gateway</title>\n<h1>gateway</h1>\n<ul>\n{names}</ul>\n"
         return text_answer(page, content_type="text/html; charset=utf-8")
 
     async def _get_openapi(self, call: Call) -> web.StreamResponse:
@@ -154,6 +160,13 @@ class Admin:
         return json_answer(told | await upkeep.office_document(self._desk))
 
 
+def _leads_to_the_page(request: web.BaseRequest, path: str) -> bool:
+    """A click on a link, wherever that is; never a script's request."""
+    headers = request.headers
+    is_navigation = guard.is_navigation(headers.getall("Sec-Fetch-Mode", []), headers.getall("Sec-Fetch-Dest", []))
+    return path == "/" and request.method in ("GET", "HEAD") and is_navigation
+
+
 Act = Callable[[Desk, Call], Awaitable[web.StreamResponse]]
 
 _AT_THE_DESK: Final[dict[str, dict[str, Act]]] = {
@@ -163,12 +176,13 @@ _AT_THE_DESK: Final[dict[str, dict[str, Act]]] = {
     "/v1/users/{user}": {"GET": users.show_user, "DELETE": erase},
     "/v1/users/{user}/password": {"PUT": users.set_password},
     "/v1/users/{user}/groups": {"PUT": users.set_groups},
-    "/v1/users/{user}/block": {"POST": users.block, "DELETE": users.unblock},
+    "/v1/users/{user}/block": {"GET": users.show_block, "POST": users.block, "DELETE": users.unblock},
     "/v1/users/{user}/sessions": {"GET": sessions.list_sessions, "DELETE": sessions.end_sessions},
     "/v1/sessions/{id}": {"DELETE": sessions.end_session},
     "/v1/keys": {"GET": keys.list_keys},
     "/v1/keys/rotate": {"POST": keys.rotate},
     "/v1/keys/{kid}": {"DELETE": keys.retire},
     "/v1/audit": {"GET": events.read_audit},
+    "/v1/decisions": {"GET": upkeep.decisions},
     "/v1/purge": {"POST": upkeep.purge},
 }

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.admin.acts import Acts
 from gateway.admin.answers import json_answer
+from gateway.admin.history import History
 from gateway.admin.office import Office
 from gateway.config.schema import Config
 from gateway.revocation.receipt import Receipt
@@ -22,6 +23,7 @@ class Desk:
     config: Config
     office: Office
     acts: Acts
+    history: History
     followers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_FOLLOWERS))
 
 

@@ -2,7 +2,8 @@
 
 * Under which name? A page on evil.example may point its own name at 127.0.0.1 (DNS rebinding) and let the operator's browser
   do the talking. So `Host` must be a loopback name, the address we listen on, or one that the operator listed.
-* From which page? `Origin` and `Sec-Fetch-Site` must be absent, as in curl and `gateway revoke`, or say it is our own.
+* From which page? `Origin` and `Sec-Fetch-Site` must be absent, as in curl and `gateway revoke`, or say it is our own. A link on
+  any page may lead to the page of this port: it is the same for everybody, and knows nothing before it is given the token.
 * With which token? Compared in constant time with each of at most two.
 """
 
@@ -37,6 +38,11 @@ def is_same_origin(origins: Sequence[str], sites: Sequence[str], host: str) -> b
     if any(site not in {"same-origin", "none"} for site in sites):
         return False
     return all(origin.lower() in {f"http://{host.lower()}", f"https://{host.lower()}"} for origin in origins)
+
+
+def is_navigation(modes: Sequence[str], destinations: Sequence[str]) -> bool:
+    """Whether a browser opens a page of ours by itself, in a tab and in no frame, whichever site the link was on."""
+    return list(modes) == ["navigate"] and list(destinations) == ["document"]
 
 
 def which_token(authorizations: Sequence[str], tokens: Sequence[str]) -> int | None:

@@ -55,7 +55,7 @@ _OPERATIONS: Final = (
         refused={503: "Not ready, or stopping."},
         is_open=True,
     ),
-    Operation("/", "get", "A page that names the endpoints; empty without a token.", (200, "text/html"), is_open=True),
+    Operation("/", "get", "The page; with a token, one that names the endpoints.", (200, "text/html"), is_open=True),
     Operation("/openapi.json", "get", "This document.", (200, "application/json")),
     Operation("/v1/status", "get", "Workers, replicas, store, issuers, upstreams, keys, sessions, accounts.", (200, "Status")),
     Operation(
@@ -119,6 +119,7 @@ _OPERATIONS: Final = (
         refused=_NO_ACCOUNT,
         has_receipt=True,
     ),
+    Operation("/v1/users/{user}/block", "get", "Whether a user of any issuer is kept out.", (200, "Block")),
     Operation(
         "/v1/users/{user}/block",
         "post",
@@ -194,6 +195,7 @@ _OPERATIONS: Final = (
             "format": {"enum": ["json", "lines", "ocsf"], "description": "Else by Accept."},
         },
     ),
+    Operation("/v1/decisions", "get", "What was decided in the last hour, minute by minute.", (200, "Decisions")),
     Operation("/v1/purge", "post", "Remove what has expired, now.", (200, "Purged"), "Nothing", needs_body=False),
 )
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from gateway.admin.call import LONGEST_TEXT
 from gateway.audit.event import Action, Outcome
 from gateway.login.accounts import LONGEST_GROUP, MOST_GROUPS
+from gateway.telemetry.metrics import DECISIONS, REASONS
 from gateway.tokens.ring import State
 
 Schema = dict[str, Any]
@@ -131,6 +132,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "damaged": _list({"type": "string"}) | {"description": "Sessions whose records cannot be read; nobody can use them."},
         }
     ),
+    "Block": _object({"user": NAME, "blocked": {"type": "boolean"}}),
     "Erasure": _object(
         {
             "user": NAME,
@@ -170,6 +172,22 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Events": _object(
         {"events": _list(_reference("Event")), "cursor": {"type": ["string", "null"], "description": "Null: that was all."}}
+    ),
+    "Decisions": _object(
+        {
+            "since": _SECONDS | {"description": "When the first minute told began, in seconds since 1970."},
+            "times": _list(_SECONDS) | {"description": "When each minute ended; the last one lasts until now."},
+            "series": _list(
+                _object(
+                    {
+                        "decision": {"enum": list(DECISIONS)},
+                        "reason": {"enum": list(REASONS)},
+                        "counts": _list(_COUNT) | {"description": "As many as `times`."},
+                    }
+                )
+            )
+            | {"description": "None whose counts are all 0."},
+        }
     ),
     "Purged": _object({"sessions": _COUNT, "audit_events": _COUNT, "audit_names": _COUNT}),
     "Status": _object(

@@ -1,4 +1,4 @@
-"""How the gateway is, as one document; and the purge, now."""
+"""How the gateway is, as one document; what it decided in the last hour; and the purge, now."""
 
 from typing import Any
 
@@ -20,6 +20,11 @@ async def purge(desk: Desk, call: Call) -> web.Response:
     figures = await desk.office.purge()
     desk.acts.tell(call, Act(Action.PURGE, counted(figures), text=counted(figures)))
     return json_answer(figures)
+
+
+async def decisions(desk: Desk, call: Call) -> web.Response:
+    """What was decided in the last hour, minute by minute. Asks no store and no worker."""
+    return json_answer(desk.history.document())
 
 
 async def store_document(desk: Desk) -> dict[str, Any]:

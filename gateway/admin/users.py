@@ -113,6 +113,13 @@ async def set_groups(desk: Desk, call: Call) -> web.Response:
     return receipt_answer(receipt, groups=list(changed.groups), sessions=len(sids))
 
 
+async def show_block(desk: Desk, call: Call) -> web.Response:
+    """Whether a user of any issuer is kept out. The accounts are not asked."""
+    names = spellings(call.names[0])
+    said = await desk.office.log.find([fact for name in names for fact in blocks_of(name, desk.config.own_issuer)])
+    return json_answer({"user": names[0], "blocked": any(one.value for one in said)})
+
+
 async def block(desk: Desk, call: Call) -> web.Response:
     """Keep a user of any issuer out until it is lifted; the receipt. The accounts are not asked: it works without them."""
     fields = await call.fields("reason", is_optional=True)
