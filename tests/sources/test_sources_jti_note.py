@@ -15,7 +15,7 @@ import pytest
 from live.running_gateway import eventually
 from playwright.async_api import expect
 from shops import Shop, StartShop, Visit
-from visitor import PHONE, WINDOWS, Visitor
+from visitor import PHONE, WINDOWS, Visitor, is_said
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -199,7 +199,7 @@ async def test_jti_note_gdpr_a_person_is_erased_and_nothing_leads_back_to_the_na
     assert shop.call("GET", f"/v1/users/{visitor.email}").status_code == 404
     await visitor.open("/auth/login")
     await visitor.fill_in(visitor.email)
-    await expect(visitor.tab.get_by_role("alert")).to_have_text("The address and the password do not belong together.")
+    await is_said(visitor.tab, "The address and the password do not belong together.")
 
 
 async def test_jti_note_a_token_from_another_device_than_the_logins_is_revoked(visit: Visit) -> None:

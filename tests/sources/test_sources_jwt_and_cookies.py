@@ -15,7 +15,7 @@ import pytest
 from live.running_gateway import eventually
 from playwright.async_api import expect
 from shops import Shop, Visit
-from visitor import PASSWORD, claims_of
+from visitor import PASSWORD, claims_of, is_said
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -78,7 +78,7 @@ async def test_jwt_and_cookies_the_page_submits_the_csrf_value_a_second_time(vis
         await visitor.tab.get_by_role("listitem").get_by_role("button", name="Sign out").click()
     request = await asked.value
     assert await request.header_value("x-csrf-token") == (await visitor.cookies())["csrf"]
-    await expect(visitor.tab.get_by_role("status").filter(has_text="The device is signed out.")).to_be_visible()
+    await is_said(visitor.tab, "The device is signed out.")
 
 
 async def test_jwt_and_cookies_where_a_browser_tells_nothing_the_value_decides(visit: Visit, shop: Shop) -> None:

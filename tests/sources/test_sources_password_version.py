@@ -13,7 +13,7 @@ import pytest
 from live.running_gateway import eventually
 from playwright.async_api import expect
 from shops import Shop, StartShop, Visit
-from visitor import PASSWORD, WINDOWS, Visitor
+from visitor import PASSWORD, WINDOWS, Visitor, is_said
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,7 +27,7 @@ async def change_password(visitor: Visitor, current: str = PASSWORD, new: str = 
     await visitor.tab.get_by_label("Current password").fill(current)
     await visitor.tab.get_by_label("New password").fill(new)
     await visitor.tab.get_by_role("button", name="Change the password").click()
-    await expect(visitor.tab.get_by_role("status").filter(has_text="Your password is changed")).to_be_visible()
+    await is_said(visitor.tab, "Your password is changed")
     await visitor.remember()
 
 
@@ -35,7 +35,7 @@ async def test_password_version_slides_register_and_log_in(enter: Visit) -> None
     visitor = await enter()
     await visitor.open("/auth/register")
     await visitor.fill_in("slides@example.com")
-    await expect(visitor.tab.get_by_role("status")).to_have_text("Your account is ready. Sign in to use it.")
+    await is_said(visitor.tab, "Your account is ready. Sign in to use it.")
     await visitor.sign_in("slides@example.com")
     await expect(visitor.tab.get_by_role("heading")).to_have_text("Orders of slides@example.com")
 
@@ -99,7 +99,7 @@ async def test_password_version_slides_the_other_devices_of_the_owner_sign_in_an
     assert await desktop.told("/orders/after") == "401 old-version"
     await desktop.tab.get_by_role("link", name="Sign in").click()
     await desktop.fill_in(laptop.email, PASSWORD)
-    await expect(desktop.tab.get_by_role("alert")).to_have_text("The address and the password do not belong together.")
+    await is_said(desktop.tab, "The address and the password do not belong together.")
     await desktop.fill_in(laptop.email, NEW)
     await desktop.tab.wait_for_url("**/orders/after")
     await desktop.remember()

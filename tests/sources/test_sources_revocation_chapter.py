@@ -17,7 +17,7 @@ from live.running_gateway import eventually
 from playwright.async_api import expect
 from shops import Shop, Visit
 from store_process import StoreProcess
-from visitor import LAPTOP, PHONE, WINDOWS, Visitor, everywhere
+from visitor import LAPTOP, PHONE, WINDOWS, Visitor, everywhere, is_said
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -181,7 +181,7 @@ async def test_revocation_chapter_logout_every_copy_is_refused_at_once(visit: Vi
     await copy.tab.evaluate(LISTEN, "/live/socket")
     await laptop.open("/auth/devices")
     await laptop.tab.get_by_role("button", name="Sign out", exact=True).first.click()
-    await expect(laptop.tab.get_by_role("status")).to_have_text("You are signed out.")
+    await is_said(laptop.tab, "You are signed out.")
     assert await copy.outcome("over") == [1008, "session ended"]
     assert await copy.everywhere() == {"401 revoked-session"}
     assert await copy.everywhere(without=("access",)) == {"401 revoked-session"}
@@ -199,7 +199,7 @@ async def test_revocation_chapter_blocked_account_is_out_until_it_is_lifted(visi
     elsewhere = await Visitor.enter(visitor.browser, shop, WINDOWS)
     await elsewhere.open("/auth/login")
     await elsewhere.fill_in(visitor.email)
-    await expect(elsewhere.tab.get_by_role("alert")).to_contain_text("This account is blocked.")
+    await is_said(elsewhere.tab, "This account is blocked.")
     assert shop.call("DELETE", f"/v1/users/{visitor.email}/block").status_code == 200
     assert await visitor.everywhere() == {"200"}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from live.running_gateway import CONNECTIONS, RunningGateway
-from playwright.async_api import Browser, BrowserContext, Page, Response
+from playwright.async_api import Browser, BrowserContext, Page, Response, expect
 
 PASSWORD = "correct horse battery"
 LAPTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
@@ -149,6 +149,11 @@ class Visitor:
         jar = [cookie for name, cookie in (await self.jar()).items() if name not in without]
         cookies = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in jar)
         return everywhere(self.gateway, path, {"Cookie": cookies, "User-Agent": self.agent})
+
+
+async def is_said(tab: Page, text: str) -> None:
+    """The page says this, now or in a moment: one that is about to leave may still be there."""
+    await expect(tab.locator("[role=status], [role=alert]").filter(has_text=text)).to_be_visible()
 
 
 def everywhere(gateway: RunningGateway, path: str, headers: Mapping[str, str]) -> set[str]:
