@@ -109,7 +109,9 @@ def build_inside(
         on_lost=metrics.audit_lost,
     )
     observer = RefreshObserver(metrics, trail, clock)
-    keeper = SessionKeeper(sessions, first_uses, known.sessions, mint, ending, clock, observer.refreshed)
+    keeper = SessionKeeper(
+        sessions, first_uses, known.sessions, mint, ending, clock, observer.refreshed, lambda: log.refuse_lost(view)
+    )
     pages = Pages(
         config.public_url.partition("://")[2],
         templates=config.pages.templates,

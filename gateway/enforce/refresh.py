@@ -2,6 +2,7 @@
 
     key, token, version, session, block: the facts of the log     ->  their reasons
     expired, or older than what the log is complete since         ->  expired-token, unknown-session
+    the replica is not fresh: nothing is asked of a lost store    ->  store-unavailable
     the session's record                                          ->  NeedsSession, unknown-session
     another device, network, country                              ->  barred: the store still judges the generation, which is
                                                                       told first
@@ -42,6 +43,8 @@ def judge_refresh(
         return Deny(fact[0], "", refresh, fact[1], fact[2])
     if refresh.issued_at < view.complete_since:
         return Deny(Reason.UNKNOWN_SESSION, "revocations of the time before this token may have been lost", refresh)
+    if not view.is_fresh(boot, known.max_staleness_s):  # a store that is not the one we knew must not say who is signed in
+        return Deny(Reason.STORE_UNAVAILABLE, "", refresh)
     found = with_entry(refresh, known, boot)
     if not isinstance(found, Verified):
         return found

@@ -33,11 +33,11 @@ async def logout(desk: Desk, asking: Asking) -> web.Response:
         desk.refuse_other_sites(asking)
         if asking.access_cookie is None and asking.refresh_cookie is None:
             raise refusal_of(Reason.NO_TOKEN)
-    sids = {token.session for token in tokens if token.session is not None}
-    await _end(desk, asking, [sid for sid in sids if not _is_ended(desk, sid)])
-    for token in tokens:
-        desk.record(Action.LOGOUT, asking, user=token.user if "@" in token.user else "", session=token.session or "")
-        break
+    # The access token first: it has the name.
+    living = {token.session or "": token for token in reversed(tokens) if not _is_ended(desk, token.session or "")}
+    await _end(desk, asking, list(living))
+    for sid, token in living.items():  # of those that end now: a dead token shown again and again must not fill the trail
+        desk.record(Action.LOGOUT, asking, user=token.user if "@" in token.user else "", session=sid)
     return _left(desk, asking, "signed-out")
 
 

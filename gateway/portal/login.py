@@ -5,6 +5,7 @@ blocked; then a session is opened. Whoever was signed in with this browser befor
 are never merged, and nothing that was planted before the login lives on [S13, S14]."""
 
 from functools import partial
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from gateway.enforce.decide import judge
 from gateway.enforce.verified import Verified
 from gateway.login.accounts import Account
 from gateway.login.authenticate import Attempt, WrongCredentials, authenticate
-from gateway.login.limits import Limited
+from gateway.login.limits import Counter, Limited, Rate, take
 from gateway.login.refused import Refused
 from gateway.login.register import NameTaken, register
 from gateway.portal.answers import json_answer, page, redirect
@@ -25,6 +26,7 @@ from gateway.reasons import Reason
 from gateway.sessions.minting import Minted
 from gateway.sessions.model import COOKIE, TOKEN, Login
 
+SESSIONS_PER_ACCOUNT: Final = Rate(600, 3600)
 WRONG = "The e-mail address or the password is wrong"
 
 
@@ -44,6 +46,7 @@ async def login(desk: Desk, asking: Asking) -> web.Response:
         raise Refusal(422, "The request is not complete", errors={"delivery": f"is {COOKIE} or {TOKEN}"})
     desk.refuse_when_stale()
     account = await _authenticated(desk, asking, email, password)
+    await _refuse_too_many(desk, asking, account)
     await _sign_out_of_this_browser(desk, asking)
     minted = await _open(desk, asking, account, delivery or COOKIE)
     desk.metrics.login("success")
@@ -144,6 +147,16 @@ async def _authenticated(desk: Desk, asking: Asking, email: str, password: str) 
         )
         raise refusal_of(Reason.BLOCKED_USER, said="blocked")
     return answer.account
+
+
+async def _refuse_too_many(desk: Desk, asking: Asking, account: Account) -> None:
+    """A session above the cap ends another, and every end is remembered for as long as a session may last: who signs in again and
+    again must not fill the log [B1]. Raises Refusal."""
+    limited = await take(desk.store, [Counter("opened", (account.sub,), SESSIONS_PER_ACCOUNT)])
+    if limited is not None:
+        desk.metrics.login("limited")
+        desk.record(Action.LOGIN_FAILED, asking, outcome=Outcome.DENIED, reason="limited", user=account.email)
+        raise Refusal(429, "Too many sessions", retry_after_s=limited.retry_after_s, said="limited")
 
 
 async def _sign_out_of_this_browser(desk: Desk, asking: Asking) -> None:

@@ -1,6 +1,6 @@
 """`POST /auth/password`: the password changes, and with it the account's version: every other session is over at once.
 
-the current password is right (counted like a login)         401, 429
+the current password is right (counted like a login)         401, 429; 429 too for the 61st change in an hour
 the new one is acceptable                                    422
 the database keeps it, unless somebody was quicker           409         version + 1: from here on it is true
 the log refuses every older version                          503: enforced here, and everywhere once the store answers
@@ -9,19 +9,22 @@ the session that asked goes on under the new version         its old cookies are
 """
 
 from functools import partial
+from typing import Final
 
 from aiohttp import web
 
 from gateway.audit.event import Action, Outcome
 from gateway.enforce.decide import judge
 from gateway.login.authenticate import Attempt, WrongCredentials, authenticate
-from gateway.login.limits import Limited
+from gateway.login.limits import Counter, Limited, Rate, take
 from gateway.login.refused import Refused
 from gateway.portal.answers import nothing, redirect
 from gateway.portal.asking import Asking, Refusal, text_fields
 from gateway.portal.desk import Desk, refusal_of
 from gateway.reasons import Reason
 from gateway.sessions.model import Record
+
+CHANGES_PER_ACCOUNT: Final = Rate(60, 3600)
 
 
 async def change_password(desk: Desk, asking: Asking) -> web.Response:
@@ -42,6 +45,8 @@ async def change_password(desk: Desk, asking: Asking) -> web.Response:
     if isinstance(answer, WrongCredentials) or answer.account.sub != record.sub:
         desk.record(Action.PASSWORD_CHANGED, asking, outcome=Outcome.FAILURE, user=record.user, session=record.sid)
         raise Refusal(401, "The current password is not right", said="password-wrong")
+    if limited := await take(desk.store, [Counter("changed", (record.sub,), CHANGES_PER_ACCOUNT)]):  # each is remembered [B1]
+        raise Refusal(429, "Too many changes", retry_after_s=limited.retry_after_s, said="limited")
     hashed = await desk.passwords.choose(new, record.user, desk.services)
     if isinstance(hashed, Refused):
         raise Refusal(422, "The new password cannot be used", errors={"new": hashed.text}, said=hashed.word)

@@ -325,7 +325,7 @@ class Follower:
         if self._run_id not in ("", reply.run_id):
             _log.warning("store restarted, log intact: position=%d run_id=%s", self._position.sequence, reply.run_id)
         self._run_id = reply.run_id
-        self.statistics.position = self._position.sequence
+        self.statistics.position = self._view.position = self._position.sequence
         self.statistics.head = reply.head
         self.statistics.last_error = ""
         self._view.complete_since = max(self._view.complete_since, reply.complete_since)

@@ -30,6 +30,7 @@ from gateway.revocation.entry import NEWS as NO_FACTS
 from gateway.revocation.keys import ACKS, CLEAR, DECLARE, KEYS, LEAVE, MEMBERS, NEWS, REVOKE, STATES, UNDO
 from gateway.revocation.lifetimes import Expiry, Lifetimes, expiry_of, largest_skew_s
 from gateway.revocation.receipt import Member, Receipt, Tally
+from gateway.revocation.view import View
 from gateway.store.client import Argument, Store, command, store_errors
 from gateway.store.durability import Durability
 from gateway.store.scripts import Script, run_script
@@ -147,6 +148,15 @@ class RevocationLog:
     async def is_declared(self) -> bool:
         """Whether the store's first use was declared."""
         return bool((await self.members()).epoch)
+
+    async def refuse_lost(self, view: View) -> None:
+        """Whether what the store does not have was never there: it is the one this worker follows, and has not gone back.
+
+        Raises `StoreLost`, `StoreUnavailable`.
+        """
+        register = await self.members()
+        if register.epoch != view.epoch or register.head < view.position:
+            raise StoreLost("the store is not the one we knew: what it does not have may have been there")
 
     async def members(self) -> Register:
         """The register, everybody in it."""

@@ -67,6 +67,7 @@ class View:
         "_segment_bits",
         "complete_since",
         "epoch",
+        "position",
         "proven_at",
         "revision",
         "state",
@@ -94,6 +95,7 @@ class View:
         self.revision = 0
         self.complete_since = 0.0
         self.epoch = ""
+        self.position = 0  # up to which entry of the epoch's log this is
 
     def __len__(self) -> int:
         return self._followed.count + (self._kept.count if self._kept else 0)
@@ -123,6 +125,7 @@ class View:
         if epoch != self.epoch:
             self._keep_followed()
             self.epoch = epoch
+            self.position = 0
         self.complete_since = max(self.complete_since, complete_since)
 
     def apply(self, entry: Entry) -> bool:

@@ -10,7 +10,7 @@ Everything that reaches a request from here is judged again by the decision. Per
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -59,8 +59,16 @@ class Refreshed:
     reason: Reason | None = None
 
 
+async def _nothing() -> None:
+    return
+
+
 class SessionKeeper:
-    """Per worker. `on_refresh` is told of every outcome, of each request that shared one."""
+    """Per worker. `on_refresh` is told of every outcome, of each request that shared one.
+
+    `refuse_lost` raises StoreError when the store is not the one we knew, so that "there is no such session" is believed of no
+    other: a store that was emptied a moment ago signs nobody out.
+    """
 
     def __init__(
         self,
@@ -71,6 +79,7 @@ class SessionKeeper:
         ending: Ending,
         clock: Clock,
         on_refresh: Callable[[str, Refreshed | None], None],
+        refuse_lost: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self.store = store
         self.ending = ending
@@ -79,6 +88,7 @@ class SessionKeeper:
         self._mint = mint
         self._clock = clock
         self._on_refresh = on_refresh
+        self._refuse_lost = refuse_lost
         self._under_way: dict[object, asyncio.Task[Any]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._rotations: dict[str, tuple[Presented, asyncio.Task[Refreshed]]] = {}
@@ -179,6 +189,8 @@ class SessionKeeper:
         for _ in range(_ATTEMPTS):
             marker = self._cache.begin(sid)
             record = await self._corrupt_as_none(self.store.fetch(sid, generation))
+            if record is None:
+                await self._refuse_lost()
             if self._cache.keep(marker, record, self._clock.boot()):
                 return
         raise StoreUnavailable("the record changes faster than it can be read")
@@ -203,6 +215,8 @@ class SessionKeeper:
             _log.error("session %s: %s", sid, error)
             return Refreshed(Outcome.ABSENT, None, reason=Reason.UNKNOWN_SESSION)
         outcome, record = rotation.outcome, rotation.record
+        if outcome is Outcome.ABSENT:
+            await self._refuse_lost()
         if outcome is Outcome.REUSED and record is not None:
             await self.ending.end([sid], reason="a refresh token was used again", source="reuse")
         if not outcome.has_tokens or record is None:

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attacks.wire_gateway import Wire, at_once, wire
+from attacks.wire_gateway import Wire, at_once, wire, within
 from browser import ANDROID, PASSWORD, Browser, Reply, claims_of
 from conftest import ACCOUNTS, NewBrowser
 from live.running_gateway import eventually
 from store_process import StoreProcess
 
+from gateway.login.limits import Counter
+from gateway.portal.login import SESSIONS_PER_ACCOUNT
+from gateway.portal.password import CHANGES_PER_ACCOUNT
 from gateway.sessions.keys import index_key, record_key
 from gateway.sessions.stored import FIELDS
 
@@ -234,6 +237,53 @@ def test_S37_an_edited_index_leads_nowhere(glass: Wire, browser: NewBrowser, sto
     phone.sign_in(alice.email)
     assert alice.post("/auth/logout-all").status == 204
     assert phone.get("/who").told == "401 revoked-session"
+
+
+# What is remembered of an end must not be made without end [B1].
+
+
+def full(store: StoreProcess, counter: Counter) -> None:
+    """As if all of it had been used a moment ago."""
+    store.command("SET", counter.key, int((time.time() + counter.rate.period_s) * 1e6), "EX", 60)
+
+
+def test_B1_who_signs_in_without_end_is_slowed_down_though_his_password_is_right(
+    glass: Wire, browser: NewBrowser, store: StoreProcess
+) -> None:
+    """Every session above the cap is a fact in the log, for as long as a session may last."""
+    alice, bob = browser(wire=glass), browser(wire=glass)
+    full(store, Counter("opened", (alice.claims()["sub"],), SESSIONS_PER_ACCOUNT))
+    before = store.command("ZCARD", "gateway:{log}:facts")
+    for _ in range(3):
+        reply = Browser(glass).post("/auth/login", {"email": alice.email, "password": PASSWORD})
+        assert reply.status == 429 and reply.fields("retry-after")
+    assert alice.get("/who").status == 200, "the sessions that are there go on"
+    full(store, Counter("changed", (alice.claims()["sub"],), CHANGES_PER_ACCOUNT))
+    assert alice.post("/auth/password", {"current": PASSWORD, "new": "another good phrase"}).status == 429
+    assert store.command("ZCARD", "gateway:{log}:facts") == before
+    assert Browser(glass).post("/auth/login", {"email": bob.email, "password": PASSWORD}).status == 200
+
+
+def test_B1_a_dead_token_shown_again_and_again_fills_neither_the_log_nor_the_trail(
+    glass: Wire, browser: NewBrowser, store: StoreProcess
+) -> None:
+    alice = browser(wire=glass)
+    copy = alice.stolen()
+    assert alice.post("/auth/logout").status == 204
+    before = store.command("ZCARD", "gateway:{log}:facts")
+
+    def told() -> int:
+        events = glass.gateway.call("GET", "/v1/audit", params={"user": copy.email, "limit": 1000}).json()["events"]
+        return sum(event["action"] == "logout" for event in events)
+
+    within(5, told)
+    for _ in range(40):
+        assert copy.post("/auth/logout", is_kept=False).status == 204
+        bearer = f"Authorization: Bearer {copy.cookies['access']}"
+        assert copy.ask("POST", "/auth/logout", bearer, without=("access", "refresh", "csrf"), is_kept=False).status == 204
+    assert store.command("ZCARD", "gateway:{log}:facts") == before
+    time.sleep(1.2)  # the trail is written twice a second
+    assert told() == 1
 
 
 # Overtaken while they wait [W4].

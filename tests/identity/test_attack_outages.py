@@ -1,0 +1,358 @@
+"""The moment in which the store is away: frozen, killed, emptied, rolled back, in the middle of a login, a refresh, a log-out.
+
+Asked each time: does anybody get in who should not, does anybody lose a session that is good, is anybody told that he is signed
+out who is not, and is everything as it should be once the store answers.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attacks.wire_gateway import Wire, at_once, wire, within
+from browser import PASSWORD, Browser, Reply, claims_of
+from conftest import ACCOUNTS, NewBrowser
+from live.running_gateway import eventually
+from store_process import StoreProcess
+
+UNAVAILABLE = "503 store-unavailable"
+SETTINGS: dict[str, Any] = ACCOUNTS | {"tokens": {"access_ttl": "3s"}, "sessions": {"grace": "2s"}}
+
+
+def start(store: StoreProcess, running: Wire) -> None:
+    assert running.gateway.command("store init").returncode == 0
+    eventually(running.gateway.is_ready)
+    within(10, lambda: _can_sign_in(running))
+
+
+def _can_sign_in(running: Wire) -> bool:
+    """There is a key to sign with."""
+    return bool(running.gateway.call("GET", "/v1/keys").json().get("keys"))
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[StoreProcess]:
+    process = StoreProcess().start()
+    yield process
+    process.thaw()
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def outage(store: StoreProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """Two workers; a replica is trusted for a second. Each test leaves the store as it was."""
+    settings = SETTINGS | {"store": {"url": store.url, "max_staleness": "1s"}}
+    with wire(tmp_path_factory.mktemp("outage"), is_awaited=False, **settings) as running:
+        start(store, running)
+        yield running
+        store.thaw()
+
+
+@pytest.fixture(params=["frozen", "killed"])
+def away(request: pytest.FixtureRequest, store: StoreProcess, outage: Wire) -> Iterator[Any]:
+    """Called, it takes the store away; called again, it brings it back. As a list: what is to be called."""
+    is_away = False
+
+    def toggle() -> None:
+        nonlocal is_away
+        frozen = request.param == "frozen"
+        if is_away:
+            (store.thaw if frozen else store.start)()
+        else:
+            (store.freeze if frozen else store.kill)()
+        is_away = not is_away
+        if is_away:
+            within(5, lambda: outage.everywhere("x", "/auth/me", times=4) and not outage.gateway.is_ready())
+
+    yield toggle
+    if is_away:
+        toggle()
+    within(10, outage.gateway.is_ready)
+
+
+def test_L12_R2_R5_what_needs_the_store_says_so_and_takes_no_cookie_away(outage: Wire, browser: NewBrowser, away: Any) -> None:
+    alice, other = browser(wire=outage), browser(wire=outage)
+    email = other.email
+    away()
+    asked: dict[str, Reply] = {}
+    for name, ask in {
+        "login": lambda: Browser(outage).post("/auth/login", {"email": email, "password": PASSWORD}),
+        "wrong login": lambda: Browser(outage).post("/auth/login", {"email": email, "password": "x" * 12}),
+        "login of nobody": lambda: Browser(outage).post("/auth/login", {"email": "no@example.com", "password": "x" * 12}),
+        "register": lambda: Browser(outage).post("/auth/register", {"email": "new@example.com", "password": PASSWORD}),
+        "refresh": lambda: alice.post("/auth/refresh"),
+        "renewal": lambda: alice.get("/who", without=("access",)),
+        "request": lambda: alice.get("/who"),
+        "page": lambda: alice.open("/who"),
+        "me": lambda: alice.get("/auth/me"),
+        "sessions": lambda: alice.get("/auth/sessions"),
+        "devices": lambda: alice.open("/auth/devices"),
+        "password": lambda: alice.post("/auth/password", {"current": PASSWORD, "new": "another good phrase"}),
+        "end": lambda: alice.delete(f"/auth/sessions/{alice.claims()['sid']}"),
+        "logout-all": lambda: alice.post("/auth/logout-all"),
+    }.items():
+        started = time.monotonic()
+        asked[name] = ask()
+        assert time.monotonic() - started < 8, name
+    for name, reply in asked.items():
+        assert reply.status == 503, name
+        assert reply.fields("retry-after") and not reply.fields("set-cookie"), name
+    assert all(asked[name].told == UNAVAILABLE for name in asked)
+    assert PASSWORD not in str(outage.gateway.messages()) and "x" * 12 not in str(outage.gateway.messages())
+    away()
+    within(10, lambda: alice.get("/who").status == 200)
+    assert within(5, lambda: alice.everywhere(times=8) == {"200"})
+    again = Browser(outage)
+    assert within(5, lambda: again.post("/auth/login", {"email": email, "password": PASSWORD}).status == 200)
+    assert Browser(outage).post("/auth/login", {"email": alice.email, "password": PASSWORD}).status == 200, "the old password"
+
+
+def test_R5_a_logout_that_got_no_answer_is_not_told_as_done_and_is_done(outage: Wire, browser: NewBrowser, away: Any) -> None:
+    alice, bob = browser(wire=outage), browser(wire=outage)
+    copy = alice.stolen()
+    away()
+    reply = alice.post("/auth/logout", is_kept=False)
+    assert reply.told == UNAVAILABLE and not reply.fields("set-cookie")
+    # Whoever took it refuses already, also where a route goes on without the store; the other cannot know.
+    told = copy.everywhere("/open/who", times=16) | copy.everywhere("/stale/who", times=16)
+    assert "401 revoked-session" in told and told <= {"401 revoked-session", "200", UNAVAILABLE}
+    away()
+    assert within(10, lambda: copy.everywhere(times=8) == {"401 revoked-session"})
+    assert copy.everywhere(without=("access",)) == {"401 revoked-session"}
+    assert copy.post("/auth/refresh", is_kept=False).told == "401 revoked-session"
+    assert within(5, lambda: bob.everywhere(times=8) == {"200"})
+
+
+def test_S12_R2_rotations_that_were_on_their_way_are_one_rotation(outage: Wire, browser: NewBrowser, away: Any) -> None:
+    alice = browser(wire=outage)
+    told: list[str] = []
+
+    def ask(number: int) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            told.append(alice.get(f"/who?{number}", without=("access",), is_kept=False).told)
+            if told[-1] == "200":
+                return
+            time.sleep(0.05)  # the time a browser takes at least; a killed store refuses at once
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    away()
+    away()
+    for thread in threads:
+        thread.join(60)
+    assert set(told) <= {"200", UNAVAILABLE} and "200" in told
+    reply = within(10, lambda: _renewed(alice))
+    assert claims_of(reply.cookies["access"])["gen"] == 2
+    alice.keep(reply)
+    assert within(5, lambda: alice.everywhere(times=8) == {"200"})
+
+
+def _renewed(alice: Browser) -> Reply | None:
+    reply = alice.get("/who", without=("access",), is_kept=False)
+    return reply if reply.status == 200 and reply.cookies else None
+
+
+def test_L12_logins_that_were_on_their_way_end_and_leave_nothing_half_done(outage: Wire, browser: NewBrowser, away: Any) -> None:
+    alice = browser(wire=outage)
+    replies: list[Reply] = []
+
+    def sign_in() -> None:
+        replies.append(Browser(outage).post("/auth/login", {"email": alice.email, "password": PASSWORD}))
+
+    threads = [threading.Thread(target=sign_in) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    away()
+    for thread in threads:
+        thread.join(60)
+    away()
+    assert {reply.status for reply in replies} <= {200, 503}
+    for reply in replies:
+        assert (reply.status == 200) == bool(reply.cookies.get("access"))
+    opened = [Browser(outage, cookies=dict(reply.cookies)) for reply in replies if reply.status == 200]
+    within(10, lambda: alice.post("/auth/logout-all").status == 204)
+    for one in (alice, *opened):
+        assert one.everywhere(times=6) <= {"401 revoked-session", "401 no-token"}
+
+
+def test_R5_a_worker_that_dies_with_a_promised_logout_is_followed_by_one_that_keeps_the_promise(
+    outage: Wire, browser: NewBrowser, store: StoreProcess
+) -> None:
+    alice = browser(wire=outage)
+    copy = alice.stolen()
+    workers = outage.gateway.workers()
+    store.freeze()
+    try:
+        within(5, lambda: not outage.gateway.is_ready())
+        assert alice.post("/auth/logout", is_kept=False).told == UNAVAILABLE
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+    finally:
+        store.thaw()
+    within(20, outage.gateway.is_ready)
+    assert within(10, lambda: copy.everywhere(times=8) == {"401 revoked-session"})
+    assert copy.everywhere(without=("access",), times=8) == {"401 revoked-session"}
+
+
+def test_S07_a_worker_that_is_killed_in_the_middle_of_rotations_leaves_one_successor(outage: Wire, browser: NewBrowser) -> None:
+    alice = browser(wire=outage)
+    within(20, outage.gateway.is_ready)
+    stop = threading.Event()
+    told: list[Reply] = []
+
+    def ask(number: int) -> None:
+        while not stop.is_set():
+            try:
+                told.append(alice.get(f"/who?{number}", without=("access",), is_kept=False))
+            except OSError:
+                continue
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for worker in outage.gateway.workers():
+        os.kill(worker, signal.SIGKILL)
+        time.sleep(0.15)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    within(20, outage.gateway.is_ready)
+    assert {reply.told for reply in told} <= {"200", UNAVAILABLE, "0"}
+    ids = {claims_of(reply.cookies["access"])["jti"] for reply in told if reply.cookies}
+    assert len(ids) == 1
+    reply = within(10, lambda: _renewed(alice))
+    assert claims_of(reply.cookies["access"])["jti"] in ids
+    alice.keep(reply)
+    assert alice.everywhere(times=8) == {"200"}
+
+
+def test_L5_an_emptied_store_signs_nobody_in_and_nobody_out(outage: Wire, browser: NewBrowser, store: StoreProcess) -> None:
+    """Last of its gateway: what was emptied stays lost until an operator says otherwise."""
+    alice, gone = browser(wire=outage), browser(wire=outage)
+    copy = gone.stolen()
+    assert gone.post("/auth/logout").status == 204
+    unmet = [browser(wire=outage) for _ in range(16)]
+    store.flush()
+    # At once: no worker has noticed yet, and none has these sessions in its memory.
+    met = at_once(16, lambda place: unmet[place].open("/who", without=("access",) if place % 2 else (), is_kept=False))
+    assert {reply.told for reply in met} <= {UNAVAILABLE} and not any(reply.fields("set-cookie") for reply in met)
+    within(5, lambda: not outage.gateway.is_ready())
+    within(5, lambda: alice.everywhere(times=8) == {UNAVAILABLE})
+    assert copy.everywhere(times=8) == {"401 revoked-session"}
+    for reply in (
+        Browser(outage).post("/auth/login", {"email": alice.email, "password": PASSWORD}),
+        alice.post("/auth/refresh"),
+        alice.get("/who", without=("access",)),
+        alice.post("/auth/logout", is_kept=False),
+    ):
+        assert reply.told == UNAVAILABLE and not reply.fields("set-cookie")
+    assert outage.gateway.command("store init").returncode == 0
+    within(20, outage.gateway.is_ready)
+    within(10, lambda: _can_sign_in(outage))
+    for one in (alice, copy):
+        assert one.everywhere(times=8) <= {"401 unknown-session", "401 unknown-key", "401 revoked-session", "401 expired-token"}
+        assert one.everywhere(times=8, without=("access",)) <= {"401 unknown-session", "401 unknown-key", "401 revoked-session"}
+    again = Browser(outage)
+    within(10, lambda: again.post("/auth/login", {"email": alice.email, "password": PASSWORD}).status == 200)
+    assert again.everywhere(times=8) == {"200"}
+
+
+@pytest.fixture
+def rolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Wire, StoreProcess]]:
+    process = StoreProcess().start()
+    settings = SETTINGS | {"store": {"url": process.url, "max_staleness": "1s"}}
+    try:
+        with wire(tmp_path_factory.mktemp("rolled"), is_awaited=False, **settings) as running:
+            start(process, running)
+            yield running, process
+    finally:
+        process.close()
+
+
+def test_L2_a_store_that_went_back_before_a_logout_lets_nobody_in_on_its_word(
+    rolled: tuple[Wire, StoreProcess], browser: NewBrowser
+) -> None:
+    running, store = rolled
+    alice, bob = browser(wire=running), browser(wire=running)
+    copy = alice.stolen()
+    older = store.keep_copy()
+    assert alice.post("/auth/logout").status == 204
+    later = [browser(wire=running) for _ in range(12)]
+    store.roll_back(older)
+    met = at_once(12, lambda place: later[place].open("/who", without=("access",) if place % 2 else (), is_kept=False))
+    assert {reply.told for reply in met} <= {UNAVAILABLE} and not any(reply.fields("set-cookie") for reply in met)
+    within(5, lambda: bob.everywhere(times=8) == {UNAVAILABLE})
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        assert copy.everywhere(times=4) <= {"401 revoked-session", "401 expired-token"}
+        assert copy.everywhere(times=4, without=("access",)) <= {"401 revoked-session", UNAVAILABLE}
+        assert copy.post("/auth/refresh", is_kept=False).status in (401, 503)
+    assert not bob.post("/auth/login", {"email": bob.email, "password": PASSWORD}).cookies
+
+
+def test_R2_a_store_that_lost_a_rotation_signs_nobody_out_and_still_finds_the_thief(
+    rolled: tuple[Wire, StoreProcess], browser: NewBrowser
+) -> None:
+    """No entry of the log was lost, so nothing tells that the record is older than the browser's tokens, but these."""
+    running, store = rolled
+    alice = browser(wire=running)
+    thief = alice.stolen()
+    older = store.keep_copy()
+    alice.get("/who", without=("access",))
+    alice.get("/who", without=("access",))
+    assert alice.claims()["gen"] == 3
+    store.roll_back(older)
+    within(10, running.gateway.is_ready)
+    assert within(10, lambda: alice.get("/who", without=("access",)).status == 200)
+    assert alice.claims()["gen"] == 4
+    assert thief.get("/who", without=("access",)).told == "401 refresh-reused"
+    assert within(5, lambda: alice.everywhere(times=8) == {"401 revoked-session"})
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    with wire(tmp_path_factory.mktemp("four"), **ACCOUNTS, workers=4) as running:
+        yield running
+
+
+def test_S02_50_at_once_on_four_workers_are_one_rotation_and_no_alarm(four: Wire, browser: NewBrowser) -> None:
+    alice = browser(wire=four)
+    before = four.gateway.metrics()
+    replies = at_once(
+        50,
+        lambda number: (
+            alice.get(f"/who?{number}", without=("access",), is_kept=False)
+            if number % 2
+            else alice.post("/auth/refresh", is_kept=False)
+        ),
+    )
+    assert {reply.status for reply in replies} == {200}
+    assert len({claims_of(reply.cookies["access"])["jti"] for reply in replies if reply.cookies}) == 1
+
+    def grown(outcome: str) -> float:
+        name = f'gateway_refreshes_total{{outcome="{outcome}"}}'
+        return four.gateway.metrics()[name] - before[name]
+
+    within(5, lambda: grown("rotated") + grown("repeated") == 50)
+    assert (grown("rotated"), grown("reused"), grown("refused")) == (1, 0, 0)
+    alice.keep(replies[0])
+    assert alice.everywhere(times=40) == {"200"}
+
+
+def test_S16_a_logout_of_all_is_enforced_by_four_workers_when_it_is_answered(four: Wire, browser: NewBrowser) -> None:
+    laptop = browser(wire=four)
+    others = [Browser(four) for _ in range(4)]
+    for one in others:
+        one.sign_in(laptop.email)
+        assert one.everywhere(times=8) == {"200"}
+    copy = laptop.stolen()
+    assert laptop.post("/auth/logout-all").status == 204
+    for one in (copy, *others):
+        assert one.everywhere(times=40) == {"401 revoked-session"}
+        assert one.everywhere(times=20, without=("access",)) == {"401 revoked-session"}
