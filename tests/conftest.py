@@ -17,7 +17,14 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # another proces
 hypothesis.settings.load_profile("untimed")
 
 FOLDER_SHARES = ("tests/identity/", "tests/login/", "tests/sources/")  # a gateway, a database server, a browser
-FILE_SHARES = ("tests/admin/", "tests/attacks/", "tests/demo/", "tests/docs/", "tests/live/")  # mostly whole gateways
+FILE_SHARES = (
+    "tests/admin/",
+    "tests/attacks/",
+    "tests/demo/",
+    "tests/docs/",
+    "tests/grafana/",
+    "tests/live/",
+)  # mostly whole gateways
 
 
 class Spread(LoadScopeScheduling):
