@@ -1,4 +1,4 @@
-"""The kinds of panels that the boards are made of: a figure, lines over time, states over time, a ranking, a table, a text.
+"""The kinds of panels that show what is now: a figure, a ranking, a table, a text.
 
 Owns how each looks. What they ask is the boards' affair, what they share is in `panel.py`.
 """
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from grafana.panel import (
     ANY_IS_RED,
-    BLUE,
     CALM,
     GREEN,
     About,
@@ -15,8 +14,7 @@ from grafana.panel import (
     Query,
     Steps,
     defaults,
-    fixed,
-    named,
+    fields,
     panel,
     value_words,
     without,
@@ -45,7 +43,7 @@ def figure(
         "wideLayout": True,
     }
     config = defaults(unit, steps, color={"mode": "thresholds"}, mappings=list(mappings), decimals=decimals)
-    return panel("stat", about, width, [Query(expression, legend, is_instant=True)], options, _fields(config))
+    return panel("stat", about, width, [Query(expression, legend, is_instant=True)], options, fields(config))
 
 
 def trouble(about: About, expression: str, steps: Steps = ANY_IS_RED, *, width: int = 4) -> Json:
@@ -56,66 +54,6 @@ def trouble(about: About, expression: str, steps: Steps = ANY_IS_RED, *, width: 
 def share(about: About, expression: str, steps: Steps, *, width: int = 4, decimals: int = 0) -> Json:
     """A share of requests: without requests it says so, and is neither good nor bad."""
     return figure(about, expression, "percentunit", steps, width=width, mappings=without("traffic"), decimals=decimals)
-
-
-def lines(
-    about: About,
-    queries: Sequence[Query],
-    unit: str,
-    *,
-    width: int = 12,
-    colors: Mapping[str, str] | None = None,
-    limit: Steps = (),
-    is_stacked: bool = False,
-    is_counted: bool = False,
-    largest: float | None = None,
-    decimals: int | None = None,
-) -> Json:
-    """Lines over time. `limit` is drawn as dashed lines; `is_counted`: events, as bars; names in `colors` have that colour."""
-    custom = {
-        "drawStyle": "bars" if is_counted else "line",
-        "lineWidth": 1,
-        "fillOpacity": 80 if is_counted else 25 if is_stacked else 8,
-        "showPoints": "never",
-        "spanNulls": False,
-        "stacking": {"mode": "normal" if is_stacked or is_counted else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "dashed" if limit else "off"},
-        "axisSoftMin": 0,
-    }
-    shades = {"mode": "shades", "fixedColor": BLUE}
-    config = defaults(unit, limit or CALM, color=shades, custom=custom, min=0, mappings=[])
-    config |= {"max": largest} if largest is not None else {}
-    config |= {"decimals": decimals} if decimals is not None else {}
-    overrides = [named(name, color=fixed(color)) for name, color in (colors or {}).items()]
-    legend_figures = ["sum", "max"] if is_counted else ["lastNotNull", "max"]
-    options = {
-        "legend": {"calcs": legend_figures, "displayMode": "table", "placement": "bottom", "showLegend": True},
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
-    return panel("timeseries", about, width, queries, options, _fields(config, overrides))
-
-
-def states(
-    about: About,
-    queries: Sequence[Query],
-    *,
-    width: int = 12,
-    steps: Steps = ANY_IS_RED,
-    words: Mapping[float | str, tuple[str, str]] | None = None,
-    overrides: Sequence[Json] = (),
-) -> Json:
-    """One band per series: when it was in which state. Without `words` only the colours of the thresholds are told."""
-    options = {
-        "alignValue": "left",
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": words is not None},
-        "mergeValues": True,
-        "rowHeight": 0.85,
-        "showValue": "auto" if words else "never",
-        "tooltip": {"mode": "multi", "sort": "none"},
-    }
-    config = defaults("short", steps, color={"mode": "thresholds"}, mappings=value_words(words) if words else [], decimals=0)
-    config["custom"] = {"fillOpacity": 85, "lineWidth": 0}
-    return panel("state-timeline", about, width, queries, options, _fields(config, overrides))
 
 
 def ranking(about: About, query: Query, unit: str, steps: Steps = CALM, *, width: int = 12, largest: float | None = None) -> Json:
@@ -132,7 +70,7 @@ def ranking(about: About, query: Query, unit: str, steps: Steps = CALM, *, width
     }
     config = defaults(unit, steps, color={"mode": "thresholds"}, mappings=[], min=0, decimals=0)
     config |= {"max": largest} if largest is not None else {}
-    return panel("bargauge", about, width, [query], options, _fields(config))
+    return panel("bargauge", about, width, [query], options, fields(config))
 
 
 def table(
@@ -152,7 +90,7 @@ def table(
         "renameByName": dict(columns),
     }
     made = panel(
-        "table", about, width, [query], {"showHeader": True, "cellHeight": "sm"}, _fields(defaults(unit, CALM), overrides)
+        "table", about, width, [query], {"showHeader": True, "cellHeight": "sm"}, fields(defaults(unit, CALM), overrides)
     )
     made["transformations"] = [{"id": "organize", "options": organize}]
     if descending:
@@ -170,7 +108,3 @@ def text(title: str, content: str, *, width: int = 8) -> Json:
         "gridPos": {"w": width},
         "options": {"mode": "markdown", "content": content},
     }
-
-
-def _fields(config: Json, overrides: Sequence[Json] = ()) -> Json:
-    return {"defaults": config, "overrides": list(overrides)}

@@ -1,7 +1,7 @@
 """What every panel of every board has: a question as its title, what good looks like, what to do when not, links.
 
 A panel is the JSON that Grafana reads, made in one step. Where it stands is the board's affair: of `gridPos` only the width is
-set here. The kinds of panels are in `kinds.py`; this file owns what they share, the colours and the thresholds.
+set here. The kinds of panels are in `kinds.py` and `charts.py`; this file owns what they share, the colours and the thresholds.
 
 Red is what pages somebody, orange what waits for the morning (the alerts' severities `critical` and `warning`), on every board,
 and nothing else is red: a series whose name is not known beforehand is drawn in a shade of
@@ -104,6 +104,10 @@ def panel(kind: str, about: About, width: int, queries: Sequence[Query], options
 def defaults(unit: str, steps: Steps, **further: Any) -> Json:
     """The fields' settings that all kinds have."""
     return {"unit": unit, "thresholds": thresholds(steps), "noValue": "no data"} | further
+
+
+def fields(config: Json, overrides: Sequence[Json] = ()) -> Json:
+    return {"defaults": config, "overrides": list(overrides)}
 
 
 def thresholds(steps: Steps) -> Json:

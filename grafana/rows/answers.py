@@ -3,7 +3,8 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines, ranking
+from grafana.charts import lines
+from grafana.kinds import ranking
 from grafana.panel import About, Query, red_from
 from grafana.query import AVAILABILITY, FAILED, grown, rate, series, top
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines, states
+from grafana.charts import lines, states
 from grafana.panel import GREEN, RED, About, Query, red_below
 from grafana.query import LOST, latest, quantile, rate, series
 

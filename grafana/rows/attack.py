@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import states, text, trouble
+from grafana.charts import states
+from grafana.kinds import text, trouble
 from grafana.panel import ANY_IS_ORANGE, ANY_IS_RED, About, Query, named, red_from, thresholds
 from grafana.query import grown, latest
 

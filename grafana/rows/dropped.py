@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines
+from grafana.charts import lines
 from grafana.panel import GREEN, ORANGE, PURPLE, About, Query
 from grafana.query import latest, series
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines, trouble
+from grafana.charts import lines
+from grafana.kinds import trouble
 from grafana.panel import ANY_IS_ORANGE, GREEN, ORANGE, About, Query
 from grafana.query import grown, latest, series
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import figure, lines, ranking
+from grafana.charts import lines
+from grafana.kinds import figure, ranking
 from grafana.panel import CALM, GREEN, ORANGE, PURPLE, About, Query
 from grafana.query import DENIED, grown, latest, series, top
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines, ranking
+from grafana.charts import lines
+from grafana.kinds import ranking
 from grafana.panel import CALM, About, Query, red_below
 from grafana.query import rate, series
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines, states, trouble
+from grafana.charts import lines, states
+from grafana.kinds import trouble
 from grafana.panel import ANY_IS_ORANGE, BLUE, GREEN, GREY, RED, About, Query, red_from
 from grafana.query import grown, latest, quantile, series
 from grafana.rows.arrival import MISSING
@@ -69,7 +70,7 @@ REPLICA: Final = Row(
             [Query(latest("gateway_revocation_enforcement_seconds_count"), "enforced")],
             "short",
             is_counted=True,
-            width=6,
+            width=4,
         ),
         trouble(
             About(
@@ -79,7 +80,6 @@ REPLICA: Final = Row(
                 ("GatewayReplicaNotLive",),
             ),
             MISSING,
-            width=3,
         ),
         trouble(
             About(
@@ -90,7 +90,6 @@ REPLICA: Final = Row(
             ),
             grown("gateway_decisions_total", 'decision="allow_stale"'),
             ANY_IS_ORANGE,
-            width=3,
         ),
     ],
 )

@@ -3,8 +3,9 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import figure, lines, trouble
-from grafana.panel import ANY_IS_ORANGE, ORANGE, PURPLE, RED, About, Query, orange_from
+from grafana.charts import lines
+from grafana.kinds import figure
+from grafana.panel import CALM, ORANGE, PURPLE, RED, About, Query, orange_from
 from grafana.query import DENIED, grown, latest, series
 from grafana.rows.replica import WORKER
 from grafana.rows.stolen import REVOKED
@@ -85,10 +86,11 @@ REVOKED_NOW: Final = Row(
             "short",
             orange_from(LARGE),
         ),
-        trouble(
-            About("Revocations undone", "few.", "somebody revokes in error; `gateway audit --action undo` says who.", ()),
+        figure(
+            About("Revocations undone", "few.", "somebody revokes in error; `gateway audit --action undo` says who."),
             grown("gateway_revocations_total", 'kind="lift"'),
-            ANY_IS_ORANGE,
+            "short",
+            CALM,
         ),
     ],
 )

@@ -6,7 +6,8 @@ NB: the metric knows the kind of what was revoked, and not the route. Where it w
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines, ranking, trouble
+from grafana.charts import lines
+from grafana.kinds import ranking, trouble
 from grafana.panel import GREEN, ORANGE, PURPLE, RED, About, Query
 from grafana.query import DENIED, grown, latest, series, top
 
@@ -89,7 +90,7 @@ ELSEWHERE: Final = Row(
                 "one user: ask him. Many at once: look at `trusted_proxies` and at what stands in front of the gateway.",
                 ("GatewayFingerprintMismatch",),
             ),
-            [Query(latest("gateway_fingerprint_mismatches_total", by="signal, action"), _ACTIONS)],
+            [Query(f"{latest('gateway_fingerprint_mismatches_total', by='signal, action')} > 0", _ACTIONS)],
             "short",
             colors={
                 "device: end_session": RED,

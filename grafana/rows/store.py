@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import lines, states
+from grafana.charts import lines, states
 from grafana.panel import RED, About, Query, orange_from, red_below
 from grafana.query import latest, quantile, rate, series
 

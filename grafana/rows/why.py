@@ -3,7 +3,8 @@
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import figure, lines, table
+from grafana.charts import lines
+from grafana.kinds import figure, table
 from grafana.panel import (
     BLUE,
     GREEN,
@@ -22,6 +23,7 @@ from grafana.panel import (
 from grafana.query import AVAILABILITY, DENIED, FAILED, LOST, latest, quantile, rate, recorded, series
 from grafana.rows.health import FIRING
 
+_UNUSUAL: Final = 'reason!~"no-token|expired-token"'
 _OURS: Final = rate("gateway_decisions_total", f'reason=~"store-unavailable|{LOST}"')
 DAY_S: Final = 86400
 OVERHEAD_S: Final = 0.025  # of GatewayOverheadHigh
@@ -120,12 +122,12 @@ _TRAFFIC: Final = lines(
 )
 _REFUSALS: Final = lines(
     About(
-        "Why requests are refused",
-        "mostly `no-token` and `expired-token`: people who have not signed in, or not for a while.",
+        "Why requests are refused, but for missing and expired tokens",
+        "few. Whoever has not signed in, or not for a while, is not among them: that is most of all refusals.",
         "`docs/reference/refusals.md` says of every reason when it is told and what to do.",
         board="gateway-security",
     ),
-    [Query(f"{latest('gateway_decisions_total', DENIED, by='reason')} > 0", "{{reason}}")],
+    [Query(f"{latest('gateway_decisions_total', DENIED, _UNUSUAL, by='reason')} > 0", "{{reason}}")],
     "short",
     is_counted=True,
 )

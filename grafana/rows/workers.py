@@ -6,7 +6,8 @@ NB: processor time and memory are not among the gateway's metrics; the machine's
 from typing import Final
 
 from grafana.board import Row
-from grafana.kinds import figure, lines, trouble
+from grafana.charts import lines
+from grafana.kinds import figure, trouble
 from grafana.panel import ANY_IS_ORANGE, CALM, GREEN, PURPLE, About, Query, orange_from
 from grafana.query import grown, quantile, rate, series
 from grafana.rows.replica import WORKER
@@ -52,9 +53,7 @@ ENOUGH: Final = Row(
             width=3,
         ),
         figure(
-            About(
-                "Requests a second, a worker", "below some thousands; `bench/` measures yours.", "more workers, up to one a core."
-            ),
+            About("Requests per worker", "below some thousands; `bench/` measures yours.", "more workers, up to one a core."),
             f"{rate('gateway_requests_total')} / sum({series('gateway_workers')})",
             "reqps",
             CALM,
@@ -85,7 +84,7 @@ CARRIED: Final = Row(
     [
         lines(
             About(
-                "Requests a second, a worker, by gateway",
+                "Requests per worker, by gateway",
                 "even, and well below what one core can do.",
                 "more workers, up to one a core, then more gateways.",
             ),
