@@ -77,10 +77,13 @@ async function wanted() {
   }
 }
 
+const AGAIN_S = 2;
+
 /* Look again and again while the token is there. What goes wrong is said at `place`, and the next look tries again. */
 async function keep(place, seconds, look) {
   const { signal } = visit;
   while (!signal.aborted) {
+    let rest = seconds;
     try {
       await look();
       say(place);
@@ -89,9 +92,9 @@ async function keep(place, seconds, look) {
       if (!(error instanceof Refused)) throw error; // a mistake of ours, to be seen in the console
       if (error.status === 401) return leave("The gateway does not accept this token any more.");
       say(place, error.message);
-      await pause(2);
+      rest = AGAIN_S;
     }
-    await pause(seconds);
+    await pause(rest);
     await wanted();
   }
 }

@@ -2,7 +2,7 @@
 /* In with the token, out when it is forgotten; and what is looked at meanwhile. */
 
 const STATE_EVERY_S = 2;
-const DECISIONS_EVERY_S = 5;
+const DECISIONS_EVERY_S = 3;
 
 async function enter(event) {
   event.preventDefault();
@@ -53,7 +53,7 @@ $("door").addEventListener("submit", enter);
 $("leave").addEventListener("click", () => leave());
 addEventListener("pagehide", () => leave()); // a page that comes back from the browser's memory knows nothing
 new ResizeObserver(() => decisions && showDecisions()).observe($("chart"));
-setInterval(() => known && now() - seenAt > 5 && showStale(), 1000);
+setInterval(() => known && now() - seenAt > 2 * STATE_EVERY_S && showStale(), 1000);
 showHint();
 showInside(false);
 $("token").focus();
