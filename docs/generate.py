@@ -58,7 +58,8 @@ Refused, because it could be read in two ways or cannot work:
   (`postgres`, `geoip`)
 - no admin token, one under 32 bytes, the same one twice; the admin listener on the public port
 - an issuer that mixes HS… with public-key algorithms, or whose HS… secret would come from a URL
-- `store.url` with Sentinel or Cluster (not supported yet); files of `tls` and the folder of `pages` that are not there
+- `store.url` with Sentinel or Cluster (not supported yet); files of `tls` and `webhook`, and the folder of `pages`, that are not
+  there; the same secret or the same event of `webhook` twice
 
 Warned about, because it is probably not what was meant, or opens something:
 
@@ -69,7 +70,7 @@ Warned about, because it is probably not what was meant, or opens something:
   where a token is optional
 - user prefixes of which one begins with another; a key set without TLS, or whose file is not there yet; a database of
   countries that is not there;
-  `upstreams.*.tls.verify: false`
+  `upstreams.*.tls.verify: false`; a `webhook` without TLS
 - `cookies.secure: false`; `csrf.enabled: false`; `accounts.registration: open`
 """
 

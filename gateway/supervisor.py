@@ -40,6 +40,7 @@ from gateway.telemetry.slots import Cells
 if TYPE_CHECKING:
     from gateway.admin.listener import AdminListener
     from gateway.admin.office import Office
+    from gateway.webhook.webhook import Webhook
 
 TICK_S: Final = 0.1
 BEYOND_DRAIN_S: Final = 2.0
@@ -99,6 +100,7 @@ class Supervisor:
         self._store: Storekeeper | None = None
         self._admin: AdminListener | None = None
         self._office: Office | None = None
+        self._webhook: Webhook | None = None
 
     def close(self) -> None:
         """Give back what was to be inherited. After `run`."""
@@ -169,6 +171,8 @@ class Supervisor:
         await self._end_workers()
         if self._store is not None:
             await self._say_goodbye(self._store)
+        if self._webhook is not None:
+            await self._webhook.close()
         if self._office is not None:
             await self._office.close()
         for task in self._tasks:
@@ -256,6 +260,11 @@ class Supervisor:
         listener = AdminListener(admin.answer)
         await listener.start(config.admin.listen)
         self._admin = listener
+        if config.webhook is not None:
+            from gateway.webhook.webhook import Webhook
+
+            self._webhook = Webhook(config.webhook, store.client, self._clock, self.metrics, keep_s=config.audit.keep)
+            self._webhook.start()
 
     def _facts(self) -> SupervisorFacts:
         return SupervisorFacts(

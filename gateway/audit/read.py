@@ -129,6 +129,14 @@ class Reader:
             if is_idle or len(found) == limit or looked_at >= MOST_LOOKED_AT:
                 return Page(await self._named(found), _text(after))
 
+    async def find(self, identifier: str) -> Recorded | None:
+        """One event by its id; None: the trail does not hold it, or not any more. Raises `CursorRefused`."""
+        at = _text(_read_id(identifier))
+        for stream in (TRAIL, STRANGERS):
+            if found := _parsed(await command(self._store, "XRANGE", stream, at, at)):
+                return (await self._named(found))[0]
+        return None
+
     async def position(self) -> str:
         """The cursor of the newest event: following from here tells only what is new."""
         return _text(await self._start(Query()))

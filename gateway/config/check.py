@@ -10,12 +10,13 @@ An error stops the start. The letters in comments are those of the rules the pro
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.config import check_identity
 from gateway.config.address import Address
 from gateway.config.findings import Refused, Warned, has_accounts, known, needs_file, own_issuer
 from gateway.config.problems import Location, Problem, did_you_mean
-from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens
+from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens, Webhook
 from gateway.config.validation import Draft
 
 _RESERVED_ROUTES: Final = {
@@ -62,9 +63,11 @@ def _proxies(draft: Draft) -> Iterator[Problem]:
 def _secrets(draft: Draft) -> Iterator[Problem]:
     admin: Admin | None = draft.blocks.get("admin")
     tokens: Tokens | None = draft.blocks.get("tokens")
+    webhook: Webhook | None = draft.blocks.get("webhook")
     for location, secrets in (
         (("admin", "token"), admin.tokens if admin else ()),
         (("tokens", "secrets"), tokens.secrets if tokens else ()),
+        (("webhook", "secret"), [secret.removeprefix("whsec_") for secret in webhook.secret] if webhook else ()),
     ):
         if len(set(secrets)) < len(secrets):
             yield Refused(location, "lists the same secret twice")
@@ -82,6 +85,23 @@ def _files(draft: Draft) -> Iterator[Problem]:
     for name, upstream in draft.upstreams.items():
         if upstream is not None and upstream.tls.ca is not None:
             yield from needs_file(("upstreams", name, "tls", "ca"), upstream.tls.ca)
+
+
+def _webhook(draft: Draft) -> Iterator[Problem]:
+    webhook: Webhook | None = draft.blocks.get("webhook")
+    if webhook is None:
+        return
+    for event, count in Counter(webhook.events).items():
+        if count > 1:
+            yield Refused(("webhook", "events"), f"lists {event} twice")
+    url = urlsplit(webhook.url)
+    if url.scheme == "http" and not Address(host=url.hostname, port=1).is_loopback:
+        what = "is sent without TLS: whoever is on the way reads who did what"
+        yield Warned(("webhook", "url"), what, "use https://")
+    if webhook.ca is not None:
+        yield from needs_file(("webhook", "ca"), webhook.ca)
+        if url.scheme == "http":
+            yield Warned(("webhook", "ca"), "has no effect, the URL is not https://")
 
 
 def _store(draft: Draft) -> Iterator[Problem]:
@@ -228,6 +248,7 @@ _RULES: Final[tuple[Callable[[Draft], Iterator[Problem]], ...]] = (
     _proxies,
     _secrets,
     _files,
+    _webhook,
     _store,
     check_identity.own_tokens,
     check_identity.issuers,

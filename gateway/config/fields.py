@@ -272,6 +272,28 @@ def _key_set(value: Any, info: ValidationInfo) -> str:
     return str(_path(value, info))
 
 
+def _webhook_url(value: Any) -> str:
+    parts = split_url(value, ("https", "http"))
+    if parts.fragment:
+        raise ValueError("must end before '#': a fragment is never sent")
+    return str(value)
+
+
+_WEBHOOK_SECRET: Final = "whsec_"
+
+
+def _webhook_secret(value: Any) -> str:
+    """As Standard Webhooks writes it: 24 to 64 bytes."""
+    try:
+        if isinstance(value, str) and value.startswith(_WEBHOOK_SECRET):
+            raw = base64.b64decode(value.removeprefix(_WEBHOOK_SECRET), validate=True)
+            if 24 <= len(raw) <= 64:
+                return value
+    except (binascii.Error, ValueError):
+        pass
+    raise ValueError("must be whsec_ and 24 to 64 random bytes in base64; make one with: echo whsec_$(openssl rand -base64 32)")
+
+
 _STORES: Final = ("redis", "rediss", "unix")
 _LATER_STORES: Final = ("redis+sentinel://", "redis+cluster://", "rediss+sentinel://", "rediss+cluster://")
 
@@ -332,6 +354,8 @@ NetworkRange = Annotated[Network, PlainValidator(_network), _schema("network")]
 Origin = Annotated[str, PlainValidator(_origin), _schema("URL", pattern="^(https?://|.*\\$\\{)")]
 UpstreamUrl = Annotated[str, PlainValidator(_upstream_url), _schema("URL")]
 KeySetPlace = Annotated[str, PlainValidator(_key_set), _schema("URL or file")]
+WebhookUrl = Annotated[str, PlainValidator(_webhook_url), _schema("URL")]
+WebhookSecret = Annotated[str, PlainValidator(_webhook_secret), _schema("secret")]
 StoreUrl = Annotated[str, PlainValidator(_store_url), _schema("`embedded` or URL")]
 DatabaseUrl = Annotated[str, PlainValidator(_database), _schema("URL")]
 Workers = Annotated[

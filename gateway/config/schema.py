@@ -36,6 +36,8 @@ from gateway.config.fields import (
     Text,
     Truth,
     UpstreamUrl,
+    WebhookSecret,
+    WebhookUrl,
     Within,
     Workers,
     needed,
@@ -48,6 +50,12 @@ Algorithm: TypeAlias = Literal[
 Access: TypeAlias = Literal["public", "optional", "required"]
 Outage: TypeAlias = Literal["deny", "stale", "allow"]
 Action: TypeAlias = Literal["ignore", "alert", "deny", "end_session"]
+AuditAction: TypeAlias = Literal[
+    "login", "login-failed", "login-flood", "logout", "refresh", "refusal", "replay", "refresh-after-revocation", "refresh-reuse",
+    "expired-loop", "signature-failure", "fingerprint", "fingerprint-calmed", "revocation", "undo", "session-ended",
+    "session-corrupt", "registered", "password-changed", "groups-changed", "blocked", "unblocked", "erased", "key-rotated",
+    "key-retired", "purge", "admin", "events-lost",
+]  # fmt: skip
 Preset: TypeAlias = Literal["x-user", "remote-user", "x-forwarded-user", "x-auth-request", "x-webauth"]
 
 
@@ -318,6 +326,35 @@ class Audit(Block):
     )
 
 
+class Webhook(Block):
+    url: WebhookUrl = needed(
+        "Who is told, by POST: `https://…`, or `http://…` for a receiver on this machine. No redirect is followed.",
+        secret=True,
+        example="https://siem.example/hooks/gateway",
+    )
+    secret: Annotated[tuple[WebhookSecret, ...], OneOrMany(most=2)] = needed(
+        "Signs what is sent, as Standard Webhooks does: `whsec_` and 24 to 64 bytes in base64. A list of two while one is being "
+        "exchanged: each message is signed with both.",
+        secret=True,
+        example="${GATEWAY_WEBHOOK_SECRET}",
+    )
+    events: Annotated[tuple[AuditAction, ...], Field(min_length=1)] = setting(
+        [
+            "replay",
+            "expired-loop",
+            "refresh-after-revocation",
+            "fingerprint",
+            "fingerprint-calmed",
+            "login-flood",
+            "signature-failure",
+            "refresh-reuse",
+        ],
+        "Which actions of the audit trail are sent. With `fingerprint` every phone that changes its network is told, unless "
+        "`fingerprint.network.changed` is `ignore`.",
+    )
+    ca: FilePath | None = setting(None, "PEM file with the authorities to trust. Null: the system's.")
+
+
 class Purge(Block):
     every: Annotated[Duration, Within("1m", "30d")] = setting("1h", "How often expired records leave the store.")
 
@@ -389,6 +426,7 @@ class Config(Block):
     )
     identity: Identity = setting({}, "What the backend is told about the user.")
     audit: Audit = setting({}, "The audit trail.")
+    webhook: Webhook | None = setting(None, "Send security events to a receiver of your own. Null: nobody is told.")
     purge: Purge = setting({}, "The scheduled purge.")
     pages: Pages = setting({}, "What people see of the gateway.")
     limits: Limits = setting({}, "What a request may measure.")

@@ -47,6 +47,7 @@ from gateway.telemetry.metrics import (
     STORE_BOUNDS,
     USE_AGES,
     USE_KINDS,
+    WEBHOOK_OUTCOMES,
     Layout,
     RouteLayout,
     histogram_cells,
@@ -291,6 +292,17 @@ class Exposition(Collector):
             "gateway_log_lines_dropped",
             "Log lines thrown away because nobody read them in time.",
             value=totals[self._layout.log_dropped],
+        )
+        events = CounterMetricFamily(
+            "gateway_webhook_events", "Events that were to be sent, by what came of them.", labels=("outcome",)
+        )
+        _add_row(events, totals, self._layout.webhook_events, WEBHOOK_OUTCOMES)
+        yield events
+        yield CounterMetricFamily(
+            "gateway_webhook_retries", "Times that an event was sent again.", value=totals[self._layout.webhook_retries]
+        )
+        yield GaugeMetricFamily(
+            "gateway_webhook_queue_length", "Events that wait to be sent.", value=totals[self._layout.webhook_waiting]
         )
         build = GaugeMetricFamily("gateway_build_info", "The version that runs; always 1.", labels=("version", "python"))
         build.add_metric((__version__, platform.python_version()), 1.0)

@@ -64,6 +64,7 @@ FLOODS: Final = ("account", "network")
 SIGNERS: Final = ("own", "other")
 SIGNATURE_REASONS: Final = (Reason.BAD_SIGNATURE.value, Reason.UNKNOWN_KEY.value, Reason.RETIRED_KEY.value)
 KEY_AGES: Final = ("rotated", "settled")
+WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "dropped")
 KEY_PLACES: Final = 16
 """So many of our own signing keys are told apart in a process's counters; a ring holds a handful."""
 
@@ -130,6 +131,9 @@ class Layout:
         "store_command",
         "subdued",
         "upstreams",
+        "webhook_events",
+        "webhook_retries",
+        "webhook_waiting",
     )
 
     def __init__(self, routes: Iterable[str], upstreams: Iterable[str], issuers: Iterable[str]) -> None:
@@ -145,6 +149,7 @@ class Layout:
         self.log_sequence = block.gauge("log sequence")
         self.clock_offset = block.gauge("clock offset")
         self.certificate = block.gauge("certificate")  # until when it is good, wall clock; 0: there is none
+        self.webhook_waiting = block.gauge("webhook waiting")
         self.subdued = {signal: block.gauge(f"subdued {signal}") for signal in SIGNALS}
         self.connections = {side: block.gauge(f"connections {side}") for side in SIDES}
         # Of each upstream: whether the last attempt to connect failed, and when it was (boot clock; 0 never).
@@ -162,6 +167,8 @@ class Layout:
         self.logins = block.counters("logins", len(LOGIN_OUTCOMES))
         self.login_floods = block.counters("login floods", len(FLOODS))
         self.signature_failures = block.counters("signature failures", len(SIGNERS) * len(SIGNATURE_REASONS) * len(KEY_AGES))
+        self.webhook_events = block.counters("webhook events", len(WEBHOOK_OUTCOMES))
+        self.webhook_retries = block.counters("webhook retries")
         # Of each signing key: its number (`key_number`; 0: the place is free), and the tokens verified with it.
         self.key_uses = block.counters("key uses", 2 * KEY_PLACES)
         self.audit_lost = block.counters("audit lost")
@@ -322,6 +329,18 @@ class WorkerMetrics:
         """A token that nobody we trust has signed: `signer` of SIGNERS is whom it names, `keys` of KEY_AGES."""
         place = SIGNERS.index(signer) * len(SIGNATURE_REASONS) + SIGNATURE_REASONS.index(reason)
         self._cells[self._layout.signature_failures + place * len(KEY_AGES) + KEY_AGES.index(keys)] += 1.0
+
+    def webhook_event(self, outcome: str) -> None:
+        """An event waits no longer for the webhook's receiver: `outcome` of WEBHOOK_OUTCOMES."""
+        self._cells[self._layout.webhook_events + WEBHOOK_OUTCOMES.index(outcome)] += 1.0
+
+    def webhook_retry(self) -> None:
+        """An event was sent again."""
+        self._cells[self._layout.webhook_retries] += 1.0
+
+    def webhook_waiting(self, events: int) -> None:
+        """So many events wait for the webhook's receiver."""
+        self._cells[self._layout.webhook_waiting] = float(events)
 
     def key_used(self, key_id: str, tokens: int) -> None:
         """So many tokens were verified with a key of ours. When every place is taken the key is not counted."""

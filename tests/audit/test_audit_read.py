@@ -37,6 +37,17 @@ async def ids(store: Store) -> list[str]:
     return [f"{ms}-{number}" for ms, number in sorted((int(ms), int(number)) for ms, number in pairs)]
 
 
+async def test_one_event_is_found_by_its_id_in_either_stream(store: Store):
+    await fill(store, 40)
+    reader = Reader(store)
+    found = [await reader.find(identifier) for identifier in await ids(store)]
+    assert [one and one.id for one in found] == await ids(store)
+    assert found == (await everything(store))
+    assert await reader.find("5-5") is None
+    with pytest.raises(CursorRefused):
+        await reader.find("five")
+
+
 async def test_an_empty_trail_is_an_empty_page(store: Store):
     page = await Reader(store).newest(Query())
     assert (page.events, page.cursor) == ((), None)

@@ -185,9 +185,16 @@ def test_the_small_counters(gateway: Gateway):
     worker.login_flood("network")
     worker.signature_failure("own", "retired-key", "rotated")
     worker.signature_failure("other", "bad-signature", "settled")
+    supervisor.webhook_event("dropped")
+    supervisor.webhook_retry()
+    supervisor.webhook_waiting(7)
     supervisor.revocation("user", "api")
     assert gateway.value("gateway_revoked_use_total", kind="session", age="replay") == 1
     assert gateway.value("gateway_revoked_use_total", kind="key", age="tail") == 0
+    assert gateway.value("gateway_webhook_events_total", outcome="dropped") == 1
+    assert gateway.value("gateway_webhook_events_total", outcome="delivered") == 0
+    assert gateway.value("gateway_webhook_retries_total") == 1
+    assert gateway.value("gateway_webhook_queue_length") == 7
     assert gateway.value("gateway_login_floods_total", by="network") == 1
     assert gateway.value("gateway_login_floods_total", by="account") == 0
     failures = {("own", "retired-key", "rotated"), ("other", "bad-signature", "settled")}

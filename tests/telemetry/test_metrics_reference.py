@@ -25,6 +25,7 @@ from gateway.telemetry.metrics import (
     STATES,
     USE_AGES,
     USE_KINDS,
+    WEBHOOK_OUTCOMES,
     Layout,
 )
 from gateway.telemetry.reading import SupervisorFacts
@@ -80,6 +81,7 @@ def test_every_metric_has_a_meaning_and_a_query_that_uses_it():
         SIGNERS,
         SIGNATURE_REASONS,
         KEY_AGES,
+        WEBHOOK_OUTCOMES,
     ],
 )
 def test_every_value_of_a_closed_label_is_in_the_page(values: tuple[str, ...]):
