@@ -28,8 +28,9 @@ def lines(
     """
     custom = {
         "drawStyle": "bars" if is_counted else "line",
-        "lineWidth": 1,
-        "fillOpacity": 80 if is_counted else 25 if is_stacked else 8,
+        # A stacked line that adds nothing would run along the top in its own colour: five hundreds that never were.
+        "lineWidth": 0 if is_stacked else 1,
+        "fillOpacity": 80 if is_counted else 60 if is_stacked else 8,
         "showPoints": "never",
         "spanNulls": False,
         "stacking": {"mode": "normal" if is_stacked or is_counted else "none", "group": "A"},

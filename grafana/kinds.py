@@ -30,20 +30,20 @@ def figure(
     width: int = 4,
     mappings: Sequence[Json] = (),
     decimals: int | None = 0,
-    legend: str = "",
+    absent: str = "no data",
 ) -> Json:
-    """One number, large, its background in the colour of its threshold. With `legend` one for each series."""
+    """One number, large, its background in the colour of its threshold; `absent` where there is none."""
     options = {
         "colorMode": "background",
         "graphMode": "none",
         "justifyMode": "center",
         "orientation": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-        "textMode": "value_and_name" if legend else "value",
+        "textMode": "value",
         "wideLayout": True,
     }
-    config = defaults(unit, steps, color={"mode": "thresholds"}, mappings=list(mappings), decimals=decimals)
-    return panel("stat", about, width, [Query(expression, legend, is_instant=True)], options, fields(config))
+    config = defaults(unit, steps, color={"mode": "thresholds"}, mappings=list(mappings), decimals=decimals, noValue=absent)
+    return panel("stat", about, width, [Query(expression, is_instant=True)], options, fields(config))
 
 
 def trouble(about: About, expression: str, steps: Steps = ANY_IS_RED, *, width: int = 4) -> Json:

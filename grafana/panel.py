@@ -3,8 +3,8 @@
 A panel is the JSON that Grafana reads, made in one step. Where it stands is the board's affair: of `gridPos` only the width is
 set here. The kinds of panels are in `kinds.py` and `charts.py`; this file owns what they share, the colours and the thresholds.
 
-Red is what pages somebody, orange what waits for the morning (the alerts' severities `critical` and `warning`), on every board,
-and nothing else is red: a series whose name is not known beforehand is drawn in a shade of
+Red is what pages somebody, orange what waits for the morning (the alerts' severities `critical` and `warning`), yellow what
+clients bring upon themselves. Nothing else is red: a series whose name is not known beforehand is drawn in a shade of
 blue, because Grafana's own palette would make the fifth route look like an alarm.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Final
 Json = dict[str, Any]
 
 GREEN: Final = "green"
+YELLOW: Final = "yellow"
 ORANGE: Final = "orange"
 RED: Final = "red"
 BLUE: Final = "blue"

@@ -5,10 +5,10 @@ from typing import Final
 from grafana.board import Row
 from grafana.charts import lines
 from grafana.kinds import figure, ranking
-from grafana.panel import CALM, GREEN, ORANGE, PURPLE, About, Query
+from grafana.panel import CALM, GREEN, ORANGE, PURPLE, YELLOW, About, Query
 from grafana.query import DENIED, grown, latest, series, top
 
-_LOGINS: Final = {"success": GREEN, "failed": ORANGE, "limited": "dark-orange", "blocked": PURPLE, "unavailable": "dark-purple"}
+_LOGINS: Final = {"success": GREEN, "failed": YELLOW, "limited": "dark-orange", "blocked": PURPLE, "unavailable": "dark-purple"}
 # Tokens that nobody was ever given, or not for this gateway.
 _FORGED: Final = 'reason=~"malformed-token|bad-signature|unknown-key|retired-key|wrong-issuer|wrong-audience|lifetime-too-long"'
 # Refusals that neither a browser of this site nor a client that works as it should brings about.

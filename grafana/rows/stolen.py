@@ -8,12 +8,12 @@ from typing import Final
 from grafana.board import Row
 from grafana.charts import lines
 from grafana.kinds import ranking, trouble
-from grafana.panel import GREEN, ORANGE, PURPLE, RED, About, Query
+from grafana.panel import GREEN, ORANGE, PURPLE, RED, YELLOW, About, Query
 from grafana.query import DENIED, grown, latest, series, top
 
 REVOKED: Final = 'reason=~"revoked-token|revoked-session|old-version|retired-key|blocked-user"'
 _KINDS: Final = {"token": RED, "session": "dark-red", "version": "light-red", "key": "semi-dark-red"}
-_OUTCOMES: Final = {"reused": RED, "revoked": "dark-red", "refused": ORANGE, "unavailable": PURPLE, "rotated": GREEN}
+_OUTCOMES: Final = {"reused": RED, "revoked": "dark-red", "refused": YELLOW, "unavailable": PURPLE, "rotated": GREEN}
 _ACTIONS: Final = "{{signal}}: {{action}}"
 
 STOLEN: Final = Row(

@@ -12,6 +12,7 @@ from grafana.panel import (
     PURPLE,
     RED,
     RUNBOOKS,
+    YELLOW,
     About,
     Query,
     named,
@@ -28,7 +29,7 @@ _OURS: Final = rate("gateway_decisions_total", f'reason=~"store-unavailable|{LOS
 DAY_S: Final = 86400
 OVERHEAD_S: Final = 0.025  # of GatewayOverheadHigh
 _SEVERITIES: Final = {"critical": RED, "warning": ORANGE, "info": BLUE}
-_CLASSES: Final = {"1xx": PURPLE, "2xx": GREEN, "3xx": BLUE, "4xx": ORANGE, "5xx": RED}
+_CLASSES: Final = {"5xx": RED, "4xx": YELLOW, "3xx": BLUE, "2xx": GREEN, "1xx": PURPLE}
 
 _ALERTS: Final = table(
     About(
@@ -66,7 +67,7 @@ _VERSIONS: Final = table(
 _CERTIFICATE: Final = figure(
     About(
         "Certificate expires in",
-        "more than two weeks. No data: TLS ends in front of the gateway.",
+        "more than two weeks. Without figure: TLS ends in front of the gateway.",
         "renew the files of `tls`, then restart the gateway.",
         ("GatewayCertificateExpiry",),
     ),
@@ -74,6 +75,7 @@ _CERTIFICATE: Final = figure(
     "s",
     red_below(3 * DAY_S, orange=14 * DAY_S),
     decimals=None,
+    absent="no TLS here",
 )
 _BURN: Final = lines(
     About(
