@@ -26,7 +26,9 @@ class Forger:
     """Holds the key that signed when it was made; a key that is retired later is still in his hands."""
 
     def __init__(self, store_url: str) -> None:
-        self.key: SigningKey = within(10, lambda: asyncio.run(_ring(store_url)).signing)  # type: ignore[assignment]
+        key = ring_of(store_url).signing
+        assert key is not None
+        self.key: SigningKey = key
 
     def sign(self, token_type: str, claims: dict[str, Any]) -> str:
         return sign(self.key, token_type, claims).decode()
@@ -41,6 +43,18 @@ class Forger:
 
 def _changed(claims: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in (claims | changes).items() if value is not None}
+
+
+def ring_of(store_url: str) -> Ring:
+    """The ring, as soon as there is a key that signs."""
+
+    def found() -> Ring | None:
+        ring = asyncio.run(_ring(store_url))
+        return ring if ring.signing is not None else None
+
+    ring = within(10, found)
+    assert ring is not None
+    return ring
 
 
 async def _ring(store_url: str) -> Ring:
