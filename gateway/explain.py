@@ -27,7 +27,8 @@ from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import RoleMemory
 from gateway.wire.forwarded import TrustedProxies
 from gateway.wire.head import HeadReader, RequestHead
-from gateway.wire.rewrite import forwarded_lines, to_upstream, trace_lines
+from gateway.wire.rewrite import forwarded_lines, to_upstream
+from gateway.wire.trace import new_traceparent, trace_lines
 
 
 @dataclass(slots=True)
@@ -147,5 +148,7 @@ def _backend_lines(loaded: Loaded, head: RequestHead, route: Route, token: Verif
     scheme = b"https" if loaded.config.tls else b"http"
     added = [forwarded_lines(head, peer.encode(), scheme, is_trusted=is_trusted)]
     added += application_lines(head, route, token, loaded.config.own_issuer)
-    raw = to_upstream(head, b"localhost", tuple(added)) + trace_lines(head, b"<request id>")
+    traceparent = head.traceparent or new_traceparent(b"<trace id>")
+    request_id = head.request_id or b"<request id>"
+    raw = to_upstream(head, b"localhost", tuple(added)) + trace_lines(request_id, traceparent, head.tracestate)
     return raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\r\n")

@@ -25,7 +25,7 @@ from gateway.wire.answer import AnswerHead
 from gateway.wire.framing import CloseDecoder
 from gateway.wire.head import RequestHead
 from gateway.wire.respond import CONTINUE
-from gateway.wire.rewrite import new_request_id, switching_protocols, to_client
+from gateway.wire.rewrite import new_request_id, switching_protocols, to_client, trace_of
 from gateway.wire.websocket import refuse_wrong_handshake
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     address = client.client_address(head)
     record = Record(head.method, head.path, request_id, address, now, boot)
     record.head = head
+    record.trace_id, record.traceparent = trace_of(head, request_id)
     upstream: UpstreamConnection | None = None
     is_clean = True
     is_repeated = False

@@ -20,7 +20,8 @@ from gateway.routes.route import Route
 from gateway.tokens import base64url
 from gateway.wire.cookies import CookieNames
 from gateway.wire.head import RequestHead
-from gateway.wire.rewrite import forwarded_lines, to_upstream, trace_lines
+from gateway.wire.rewrite import forwarded_lines, to_upstream
+from gateway.wire.trace import new_traceparent, trace_lines
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
@@ -43,15 +44,20 @@ def head_lines(head: RequestHead, record: Record, client: "ClientConnection", au
         if route.is_own:
             added = own_lines(head, token, record.address, plane.cookie_names)
             sent = head.sent = (token, to_upstream(head, authority, tuple(added), fields_for_ours(head), may_upgrade=False))
-            return sent[1] + trace_lines(head, record.request_id)
+            return sent[1] + last_lines(head, record)
         added = [forwarded_lines(head, client.peer_bytes, plane.scheme, is_trusted=client.is_trusted)]
         added += application_lines(head, route, token, plane.known.own_issuer)
         if plane.assertions is not None and token is not None:
             # It expires, so it is no part of what is kept; it is kept by itself.
             lines = to_upstream(head, authority, (*added, plane.assertions.line(token, route, plane)))
-            return lines + trace_lines(head, record.request_id)
+            return lines + last_lines(head, record)
         sent = head.sent = (token, to_upstream(head, authority, tuple(added)))
-    return sent[1] + trace_lines(head, record.request_id)
+    return sent[1] + last_lines(head, record)
+
+
+def last_lines(head: RequestHead, record: Record) -> bytes:
+    """What no two requests have in common."""
+    return trace_lines(record.request_id, record.traceparent or new_traceparent(record.trace_id), head.tracestate)
 
 
 def application_lines(head: RequestHead, route: Route, token: Verified | None, own_issuer: str) -> list[bytes]:

@@ -39,6 +39,8 @@ class Record:
         "started_at",
         "started_wall",
         "status",
+        "trace_id",
+        "traceparent",
         "verdict",
     )
 
@@ -47,6 +49,8 @@ class Record:
         self.method = method
         self.path = path
         self.request_id = request_id
+        self.trace_id = request_id
+        self.traceparent: bytes | None = None  # what goes on of a trace that did not begin here
         self.address = address
         self.started_wall = now
         self.started_at = boot  # boot clock, like the two below
@@ -100,6 +104,7 @@ class Report:
             duration,
             upstream,
             record.request_id,
+            record.trace_id,
             route.upstream if route is not None and record.asked_at else None,
         )
         if type(verdict) is Deny:

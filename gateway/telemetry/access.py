@@ -2,7 +2,7 @@
 
     {"time":"2025-01-01T12:00:00.000Z","route":"app","method":"GET","path":"/orders","code":200,"decision":"allow",
      "reason":null,"user":"alice","session":"s-1","client":"192.0.2.7","duration_ms":1.234,"upstream_ms":1.2,
-     "request_id":"…","upstream":"app"}
+     "request_id":"…","trace_id":"…","upstream":"app"}
 
 The path comes without its query, which is where tokens travel, and anything in it that looks like a JWT is replaced.
 Every line is printable ASCII: what a client sent cannot end a line, colour a terminal or reorder the text [O03].
@@ -62,6 +62,7 @@ class AccessLog:
         duration_s: float,
         upstream_s: float,
         request_id: bytes,
+        trace_id: bytes,
         upstream: str | None,
     ) -> None:
         """Write one line. `now` is wall clock, `path` without query, `upstream_s` negative when none was asked.
@@ -74,7 +75,7 @@ class AccessLog:
         key = (route, method, status, decision, reason, user, session, client, upstream)
         is_plain = not path.translate(None, _PLAIN) and _JWT_MARK not in path and len(path) <= PATH_LIMIT
         if not is_plain or self._is_text:
-            self._write_with_care(key, path, duration_s, upstream_s, request_id)
+            self._write_with_care(key, path, duration_s, upstream_s, request_id, trace_id)
             return
         frame = self._frames.get(key)
         if frame is None:
@@ -82,11 +83,13 @@ class AccessLog:
         before_path, after_path, end = frame
         upstream_ms = b"%.3f" % (upstream_s * 1e3) if upstream_s >= 0.0 else b"null"
         self._writer.write(
-            b'{"time":"%b%b%b%b%.3f,"upstream_ms":%b,"request_id":"%b%b'
-            % (self._stamp_bytes, before_path, path, after_path, duration_s * 1e3, upstream_ms, request_id, end)
+            b'{"time":"%b%b%b%b%.3f,"upstream_ms":%b,"request_id":"%b","trace_id":"%b%b'
+            % (self._stamp_bytes, before_path, path, after_path, duration_s * 1e3, upstream_ms, request_id, trace_id, end)
         )
 
-    def _write_with_care(self, key: "_Key", path: bytes, duration_s: float, upstream_s: float, request_id: bytes) -> None:
+    def _write_with_care(
+        self, key: "_Key", path: bytes, duration_s: float, upstream_s: float, request_id: bytes, trace_id: bytes
+    ) -> None:
         """A line for people, or one whose path needs escaping, cutting or redacting."""
         route, method, status, decision, reason, user, session, client, upstream = key
         fields: dict[str, object] = {
@@ -103,6 +106,7 @@ class AccessLog:
             "duration_ms": int(duration_s * 1e6) / 1000,
             "upstream_ms": int(upstream_s * 1e6) / 1000 if upstream_s >= 0.0 else None,
             "request_id": request_id.decode("ascii"),
+            "trace_id": trace_id.decode("ascii"),
             "upstream": upstream,
         }
         self._writer.write(text_line(fields) if self._is_text else careful_line(fields))

@@ -41,6 +41,7 @@ class Role(IntEnum):
     WEBSOCKET_KEY = 18
     COOKIE = 19
     SERVICE_WORKER = 20
+    TRACESTATE = 21
 
 
 IDENTITY_PRESETS: Final[dict[str, tuple[str, ...]]] = {
@@ -132,6 +133,7 @@ _BY_NAME: Final[dict[bytes, Role]] = {
     b"x-forwarded-host": Role.FORWARDED_HOST,
     b"x-request-id": Role.REQUEST_ID,
     b"traceparent": Role.TRACEPARENT,
+    b"tracestate": Role.TRACESTATE,
     b"via": Role.VIA,
     b"sec-websocket-key": Role.WEBSOCKET_KEY,
     b"cookie": Role.COOKIE,
@@ -154,7 +156,18 @@ _REFUSED_AS_ALIAS: Final = frozenset(
 
 # `Connection: cookie` must not take an end-to-end field away, least of all one that the decision rests on.
 NOT_REMOVABLE: Final = frozenset(
-    {b"authorization", b"cookie", b"expect", b"via", b"x-request-id", b"traceparent", b"origin", b"referer", b"accept"}
+    {
+        b"authorization",
+        b"cookie",
+        b"expect",
+        b"via",
+        b"x-request-id",
+        b"traceparent",
+        b"tracestate",
+        b"origin",
+        b"referer",
+        b"accept",
+    }
 )
 
 _NOT_ALPHANUMERIC: Final = re.compile(rb"[^a-z0-9]+")

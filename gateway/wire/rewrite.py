@@ -4,7 +4,7 @@ GET /path?query HTTP/1.1
 Host: as the client sent it
 …  fields that are nobody's business but the backend's, in their order and spelling
 Content-Length | Transfer-Encoding, from our own framing
-X-User …, X-Forwarded-…, Via, X-Request-Id, traceparent: the gateway's word, the only one that arrives
+X-User …, X-Forwarded-…, Via, X-Request-Id, traceparent, tracestate: the gateway's word, the only one that arrives
 """
 
 from random import getrandbits
@@ -19,16 +19,15 @@ _SHARED = (b"public", b"s-maxage", b"private=")
 
 
 def new_request_id() -> bytes:
-    """32 hexadecimal digits; an identifier, not a secret."""
+    """32 hexadecimal digits; an identifier, not a secret. Also of a trace that begins here."""
     return getrandbits(128).to_bytes(16, "big").hex().encode()
 
 
-def trace_lines(head: RequestHead, request_id: bytes) -> bytes:
-    """The end of a request head: X-Request-Id and traceparent (W3C Trace Context), the client's when well formed, else ours."""
+def trace_of(head: RequestHead, request_id: bytes) -> tuple[bytes, bytes | None]:
+    """The trace id, and the `traceparent` that is continued. A trace that begins here has the request's id, if that is ours."""
     if head.traceparent is not None:
-        return b"X-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (request_id, head.traceparent)
-    trace = request_id if head.request_id is None else new_request_id()
-    return b"X-Request-Id: %b\r\ntraceparent: 00-%b-%016x-00\r\n\r\n" % (request_id, trace, getrandbits(64) or 1)
+        return head.traceparent[3:35], head.traceparent
+    return request_id if head.request_id is None else new_request_id(), None
 
 
 def forwarded_lines(head: RequestHead, peer: bytes, scheme: bytes, *, is_trusted: bool) -> bytes:
@@ -49,7 +48,7 @@ def forwarded_lines(head: RequestHead, peer: bytes, scheme: bytes, *, is_trusted
 def to_upstream(
     head: RequestHead, authority: bytes, added: tuple[bytes, ...], lines: list[bytes] | None = None, *, may_upgrade: bool = True
 ) -> bytes:
-    """The request head for the backend up to its last lines (`trace_lines`). `added` are blocks of lines that end in CRLF,
+    """The request head for the backend up to its last lines (`trace.trace_lines`). `added` are blocks of lines that end in CRLF,
     `lines` the fields to send in place of those that the client means for the backend."""
     parts = [head.method, b" ", head.path, head.query, b" HTTP/1.1\r\nHost: ", head.host or authority, b"\r\n"]
     lines = head.lines if lines is None else lines

@@ -112,6 +112,22 @@ async def test_each_exchange_is_one_line_and_one_count(observed: Observed, backe
     assert sorted(decisions) == [("deny", "bad-request"), ("deny", "no-route")]
 
 
+async def test_a_line_names_the_trace_that_the_backend_saw(observed: Observed, backend: RecordingBackend) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await observed.gateway.ask(request("/", f"traceparent: {parent}", token=token()))
+    await observed.gateway.ask(
+        request("/", "X-Request-Id: r-1", f"traceparent: {parent}", f"traceparent: {parent}", token=token())
+    )
+    await observed.gateway.ask(request("/", f"traceparent: {parent}"))
+    await observed.gateway.ask(request("/a b", f"traceparent: {parent}"))
+    continued, replaced, refused, broken = await observed.lines(4)
+    (first,), (second,) = (received.values("traceparent") for received in backend.requests)
+    assert first == parent.encode()
+    assert second[3:35].decode() == replaced["trace_id"] != continued["trace_id"]
+    assert continued["trace_id"] == refused["trace_id"] == parent[3:35]
+    assert broken["trace_id"] == broken["request_id"]
+
+
 async def test_neither_token_nor_query_is_ever_in_a_line(observed: Observed, backend: RecordingBackend) -> None:
     secret = token()
     for path in ("/x?card=4111", "/public/?card=4111", "/auth/?card=4111"):

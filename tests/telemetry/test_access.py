@@ -19,7 +19,7 @@ NOON = 1_735_732_800.0
 JWT = b"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 
 TEXT_FIELDS = [
-    "route", "decision", "user", "session", "client", "duration_ms", "upstream_ms", "request_id", "upstream",
+    "route", "decision", "user", "session", "client", "duration_ms", "upstream_ms", "request_id", "trace_id", "upstream",
 ]  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def write(log: AccessLog, **changes: object) -> None:
     fields: dict[str, object] = {
         "now": NOON, "route": "app", "method": b"GET", "path": b"/orders", "status": 200, "decision": ALLOW,
         "reason": None, "user": "alice", "session": "s-1", "client": "192.0.2.7", "duration_s": 0.0012345,
-        "upstream_s": 0.001, "request_id": b"r-1", "upstream": "shop",
+        "upstream_s": 0.001, "request_id": b"r-1", "trace_id": b"0af7651916cd43dd8448eb211c80319c", "upstream": "shop",
     }  # fmt: skip
     log.write(**(fields | changes))  # type: ignore[arg-type]
 
@@ -67,6 +67,7 @@ def test_a_line_holds_every_field():
         "duration_ms": 1.234,
         "upstream_ms": 1.0,
         "request_id": "r-1",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "upstream": "shop",
     }
 
@@ -131,7 +132,7 @@ def test_O04_a_token_in_the_path_is_replaced(path: bytes):
 def test_the_text_format_is_for_people():
     assert line(is_text=True).decode() == (
         "2025-01-01T12:00:00.000Z GET /orders 200 route=app decision=allow user=alice session=s-1 client=192.0.2.7 "
-        "duration_ms=1.234 upstream_ms=1.0 request_id=r-1 upstream=shop\n"
+        "duration_ms=1.234 upstream_ms=1.0 request_id=r-1 trace_id=0af7651916cd43dd8448eb211c80319c upstream=shop\n"
     )
 
 

@@ -102,6 +102,7 @@ def test_folding_a_folded_name_changes_nothing(name: bytes) -> None:
         ("X-Forwarded-Host", Role.FORWARDED_HOST),
         ("X-Request-Id", Role.REQUEST_ID),
         ("traceparent", Role.TRACEPARENT),
+        ("Tracestate", Role.TRACESTATE),
         ("Via", Role.VIA),
         ("Sec-WebSocket-Key", Role.WEBSOCKET_KEY),
         ("Accept", Role.FORWARD),

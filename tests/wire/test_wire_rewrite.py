@@ -8,7 +8,7 @@ from gateway.wire.answer import AnswerHead, AnswerMemory, AnswerReader
 from gateway.wire.cookies import CookieNames
 from gateway.wire.fields import RoleMemory
 from gateway.wire.head import HeadReader, RequestHead
-from gateway.wire.rewrite import forwarded_lines, new_request_id, switching_protocols, to_client, to_upstream, trace_lines
+from gateway.wire.rewrite import forwarded_lines, new_request_id, switching_protocols, to_client, to_upstream, trace_of
 
 
 def request(*lines: str, line: str = "GET /a?b HTTP/1.1", host: str | None = "shop.example") -> RequestHead:
@@ -86,22 +86,29 @@ def test_a_trusted_proxy_that_says_nothing_or_nonsense_leaves_what_we_know() -> 
     assert b"X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n" in sent
 
 
-TRACE = re.compile(rb"X-Request-Id: ([0-9a-f]{32})\r\ntraceparent: 00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-00\r\n\r\n")
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_a_request_without_a_trace_gets_one_named_after_its_id() -> None:
-    request_id = new_request_id()
-    found = TRACE.fullmatch(trace_lines(request(), request_id))
-    assert found is not None
-    assert found.groups() == (request_id, request_id)
+@pytest.mark.parametrize(
+    "lines", [(), ("tracestate: a=b",), ("traceparent: x",), (f"traceparent: {PARENT}", f"traceparent: {PARENT}")]
+)
+def test_a_request_without_a_trace_begins_one_named_after_its_id(lines: tuple[str, ...]) -> None:
+    head = request(*lines)
+    assert trace_of(head, b"f" * 32) == (b"f" * 32, None)
+    assert head.tracestate is None
 
 
-def test_a_clients_own_id_and_trace_are_kept() -> None:
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    head = request("X-Request-Id: r-1", f"traceparent: {trace}")
-    assert trace_lines(head, b"r-1") == f"X-Request-Id: r-1\r\ntraceparent: {trace}\r\n\r\n".encode()
-    alone = trace_lines(request("X-Request-Id: r-1"), b"r-1")
-    assert re.fullmatch(rb"X-Request-Id: r-1\r\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-00\r\n\r\n", alone)
+def test_an_id_that_a_client_made_up_names_no_trace() -> None:
+    trace_id, parent = trace_of(request("X-Request-Id: r-1"), b"r-1")
+    assert re.fullmatch(rb"[0-9a-f]{32}", trace_id)
+    assert parent is None
+
+
+def test_a_clients_trace_goes_on() -> None:
+    head = request("X-Request-Id: r-1", f"traceparent: {PARENT}", "tracestate: a=b")
+    assert trace_of(head, b"r-1") == (b"0af7651916cd43dd8448eb211c80319c", PARENT.encode())
+    assert head.tracestate == b"a=b"
+    assert head.lines == []
 
 
 def test_request_ids_differ() -> None:
