@@ -10,7 +10,7 @@ from gateway.store.client import Store, command
 DAY_S = 86_400.0
 RULES = Rules(grace_s=30.0, access_ttl_s=300.0, refresh_ttl_s=7 * DAY_S, session_ttl_s=30 * DAY_S, per_user=3)
 HOME, CAFE, TRAIN = "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"
-TIMES = ("created", "ends", "rotated_at", "access_expires", "refresh_expires")
+TIMES = ("created", "ends", "rotated_at", "access_expires", "refresh_expires", "first_used")
 
 
 def login(sub: str | None = None, *, delivery: str = "cookie", version: int = 1, network: str = HOME) -> Login:
@@ -39,7 +39,7 @@ async def look(store: Store, sid: str) -> Record:
 async def let_pass(store: Store, sid: str, seconds: float) -> None:
     """Everything about this session happened so much earlier. Its key stays where it is."""
     values = await command(store, "HMGET", record_key(sid), *TIMES)
-    shifted = [f"{float(value) - seconds:.6f}" for value in values]
+    shifted = [f"{float(value) - seconds:.6f}" if float(value) else value for value in values]  # zero: it never happened
     await command(store, "HSET", record_key(sid), *[part for pair in zip(TIMES, shifted, strict=True) for part in pair])
 
 

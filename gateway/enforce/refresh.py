@@ -68,6 +68,7 @@ def presented_by(verdict: NeedsRefresh, signs: Signs, *, delivery: str = "") -> 
         is_same_device=is_same_device(mismatches),
         is_recognised=is_another_browser(mismatches, signs),
         may_rotate=verdict.barred is None,
+        device="" if signs.device is None else signs.device.text,
     )
 
 

@@ -78,9 +78,10 @@ def _cookies(head: RequestHead, record: Record, plane: "Plane", reason: Reason, 
     if record.renewal is not None:
         return cookies_of(record.renewal, plane)
     verdict = record.verdict
-    is_over = is_for_a_person and reason in _OVER and type(verdict) is Deny and head.authorization is None
     has_cookies = head.access_cookie is not None or head.refresh_cookie is not None
-    return plane.cookie_writer.clear() if is_over and has_cookies else b""
+    if not is_for_a_person or not has_cookies or type(verdict) is not Deny or head.authorization is not None:
+        return b""
+    return plane.cookie_writer.clear() if reason in _OVER or verdict.ends_session else b""
 
 
 def fail(client: "ClientConnection", head: RequestHead, record: Record, plane: "Plane", error: GatewayError) -> None:

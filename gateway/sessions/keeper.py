@@ -78,7 +78,7 @@ class SessionKeeper:
         mint: Mint,
         ending: Ending,
         clock: Clock,
-        on_refresh: Callable[[str, Refreshed | None], None],
+        on_refresh: Callable[[str, Presented, Refreshed | None], None],
         refuse_lost: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self.store = store
@@ -127,14 +127,14 @@ class SessionKeeper:
                 if shared == presented:
                     refreshed = await asyncio.shield(task)
                     outcome = Outcome.REPEATED if refreshed.minted is not None else refreshed.outcome
-                    self._on_refresh(outcome.value, refreshed)
+                    self._on_refresh(outcome.value, presented, refreshed)
                     return refreshed
                 await asyncio.wait([task])
             refreshed = await self._rotate_once(sid, presented)
         except StoreError:
-            self._on_refresh("unavailable", None)
+            self._on_refresh("unavailable", presented, None)
             raise
-        self._on_refresh(refreshed.outcome.value, refreshed)
+        self._on_refresh(refreshed.outcome.value, presented, refreshed)
         return refreshed
 
     async def open(self, login: Login) -> Minted:

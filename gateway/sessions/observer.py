@@ -8,7 +8,7 @@ from gateway.audit.event import Outcome as Told
 from gateway.audit.trail import Trail
 from gateway.clock import Clock
 from gateway.sessions.keeper import Refreshed
-from gateway.sessions.rotation import Outcome
+from gateway.sessions.rotation import Outcome, Presented
 from gateway.telemetry.metrics import REFRESH_OUTCOMES, WorkerMetrics
 
 # What the metric has no word of its own for.
@@ -25,8 +25,9 @@ class RefreshObserver:
         self._trail = trail
         self._clock = clock
 
-    def refreshed(self, outcome: str, refreshed: Refreshed | None) -> None:
-        """A refresh token was shown and judged; `refreshed` is None when the store did not answer."""
+    def refreshed(self, outcome: str, presented: Presented, refreshed: Refreshed | None) -> None:
+        """A refresh token was shown and judged; `refreshed` is None when the store did not answer. What is told of the client is
+        who showed it, who may be another than the session's."""
         counted = _COUNTED_AS.get(outcome, outcome)
         self._metrics.refresh(counted if counted in REFRESH_OUTCOMES else "refused")
         if refreshed is None or refreshed.record is None:
@@ -42,7 +43,7 @@ class RefreshObserver:
                 reason=outcome,
                 user=record.user,
                 session=record.sid,
-                network=record.rotated_from,
-                device=record.device,
+                network=presented.network,
+                device=presented.device,
             )
         )

@@ -21,6 +21,9 @@ not for long: whoever comes later holds a generation that was used up, and that 
     n - 1            after it, n was never used                                  late        the same one, dated anew
     less                                                                         reused      ends
 
+The grace is `grace_s` from the rotation. When the answer was lost and the successor was first used late in that time, what was on
+its way with the predecessor meanwhile is forgiven for as long again, from the first use.
+
 `late` dates the successor anew, because what was minted minutes ago would come out expired: the same generation and the same
 token ids, later times. Where a fingerprint refuses the request anyway (`may_rotate` is false) the answer is `barred` in place
 of everything that would give tokens; reuse is told first.
@@ -90,6 +93,7 @@ class Presented:
     is_same_device: bool = True
     is_recognised: bool = True  # a browser we know, so that "another device" is more than a guess [S2]
     may_rotate: bool = True
+    device: str = ""  # its class, for the records; judged is `is_same_device`
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Family:
     rotated_at: float
     rotated_from: str
     odd_generation: int
+    first_used: float
     access_expires: float
     refresh_expires: float
     ends: float
@@ -155,7 +160,7 @@ def _rotate(family: Family, presented: Presented, now: float, rules: Rules) -> J
 
 
 def _repeat(family: Family, presented: Presented, now: float, rules: Rules) -> Judgement:
-    is_in_grace = now - family.rotated_at <= rules.grace_s
+    is_in_grace = _is_in_grace(family, now, rules)
     if not is_in_grace and family.used >= family.generation:
         return _end(family)
     if not presented.is_same_device:
@@ -169,6 +174,15 @@ def _repeat(family: Family, presented: Presented, now: float, rules: Rules) -> J
     if is_in_grace:
         return Judgement(Outcome.REPEATED, _prolonged(after, now, rules))
     return Judgement(Outcome.LATE, _dated(after, now, rules))
+
+
+def _is_in_grace(family: Family, now: float, rules: Rules) -> bool:
+    """Since the rotation; since the first use too, whose answer may have been lost at first, but never for twice as long."""
+    since_rotation = now - family.rotated_at
+    if since_rotation <= rules.grace_s:
+        return True
+    is_just_used = family.used >= family.generation and now - family.first_used <= rules.grace_s
+    return is_just_used and since_rotation <= 2 * rules.grace_s
 
 
 def _is_odd(family: Family, presented: Presented) -> bool:

@@ -189,6 +189,19 @@ def test_the_generation_is_judged_before_the_fingerprint(shop: Wire, browser: Ne
     assert thief.post("/auth/refresh").told == "401 refresh-reused"
 
 
+def test_the_trail_tells_who_showed_the_reused_token_and_not_whose_it_was(shop: Wire, browser: NewBrowser) -> None:
+    alice = browser()
+    thief = alice.stolen(agent=ANDROID, address="198.51.100.23")
+    alice.get("/who", without=("access",))
+    assert thief.open("/who", without=("access",)).told == "401 refresh-reused"
+
+    def told() -> dict[str, str]:
+        events = shop.gateway.call("GET", "/v1/audit", params={"user": alice.email, "action": "refresh"}).json()["events"]
+        return next(({"network": e["network"], "device": e["device"]} for e in events if e["reason"] == "reused"), {})
+
+    assert within(5, told) == {"network": "198.51.100.0/24", "device": "Chrome|Android|phone"}
+
+
 # R4: what may still go out when the answer comes late.
 
 

@@ -209,6 +209,7 @@ def test_a_stolen_cookie_on_another_device_is_refused_and_a_page_ends_the_sessio
     assert thief.get("/who").told == "401 device-changed"
     assert alice.get("/who").status == 200
     assert thief.open("/who").told == "401 device-changed"
+    assert thief.cookies == {}, "what has ended is taken away with the answer that ends it"
     assert within(2, lambda: alice.everywhere() == {"401 revoked-session"})
 
 

@@ -19,6 +19,7 @@ FAMILY = Family(
     rotated_at=NOW - 400,
     rotated_from=HOME,
     odd_generation=0,
+    first_used=NOW - 390,
     access_expires=NOW - 100,
     refresh_expires=NOW + 6 * DAY_S,
     ends=NOW + 20 * DAY_S,
@@ -68,6 +69,14 @@ def test_R2_after_the_grace_the_predecessor_gets_the_successor_only_if_nobody_us
     assert late.family == replace(unused, rotated_at=NOW, access_expires=NOW + 300, refresh_expires=NOW + 7 * DAY_S)
     reused = judged(FAMILY, present(6))
     assert reused == Judgement(Outcome.REUSED, replace(FAMILY, is_ended=True))
+
+
+def test_R2_when_the_successor_is_first_used_late_what_was_on_its_way_is_forgiven_for_the_grace_again_and_no_longer() -> None:
+    used = replace(JUST_ROTATED, rotated_at=NOW - 40, used=7, first_used=NOW - 15)
+    assert judged(used, present(6)) == Judgement(Outcome.REPEATED, used)
+    assert judged(used, present(6), NOW + 15).outcome is Outcome.REPEATED
+    assert judged(used, present(6), NOW + 16).outcome is Outcome.REUSED
+    assert judged(replace(used, first_used=NOW + 10), present(6), NOW + 21).outcome is Outcome.REUSED, "twice the grace is over"
 
 
 @pytest.mark.parametrize("family", [FAMILY, JUST_ROTATED])
@@ -198,7 +207,8 @@ def test_R2_one_browser_with_any_number_of_tabs_and_lost_answers_is_never_taken_
         if what == "send":
             heapq.heappush(events, (at + value, number, "refresh" if at >= jar_expires else "use", jar, 0.0, back))
         elif what == "use":
-            family = replace(family, used=max(family.used, value))
+            if value > family.used:
+                family = replace(family, used=value, first_used=at)
         elif what == "refresh":
             outcome, family = (judgement := judge(family, Presented(value, 1, HOME), at, FAST)).outcome, judgement.family
             assert outcome.has_tokens, outcome

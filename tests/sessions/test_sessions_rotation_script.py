@@ -93,6 +93,8 @@ REUSE_BY_NETWORKS = [SHOW, ELSEWHERE, SHOW, ELSEWHERE]
 ONE_ODD_IN_BETWEEN = [SHOW, ELSEWHERE, SHOW, SHOW, ELSEWHERE]
 LATE_TWICE = [LOST, LONG_GRACE, LOST, LONG_GRACE, replace(LOST, network=CAFE), Use(0), LONG_GRACE, SHOW]
 USED_SUCCESSOR = [SHOW, Use(0), LONG_GRACE, PREDECESSOR, SHOW]
+USED_LATE = [LOST, Wait(29.0), SHOW, Use(0), Wait(5.0), PREDECESSOR, Wait(24.9), PREDECESSOR, Wait(5.2), PREDECESSOR]
+USED_TOO_LATE = [LOST, Wait(29.0), SHOW, Wait(29.0), Use(0), Wait(5.0), PREDECESSOR]
 PLAYER = [SHOW, replace(PREDECESSOR, is_same_device=False, is_recognised=False), SHOW]
 OTHER_BROWSER = [SHOW, replace(PREDECESSOR, is_same_device=False), SHOW]
 PASSWORD_CHANGED = [SHOW, NewPassword(1), SHOW, replace(SHOW, who=1)]
@@ -181,7 +183,7 @@ def written(family: Family) -> Family:
 def untouched(record: Record) -> Record:
     """The record without all that a rotation may write."""
     may_change = (*Family.__dataclass_fields__, "revision")
-    return replace(record, **{name: 0 for name in may_change if name not in ("ends", "delivery")})
+    return replace(record, **{name: 0 for name in may_change if name not in ("ends", "delivery", "first_used")})
 
 
 async def outcomes_of(store_url: str, history: list[object], rules: Rules = RULES) -> list[Outcome]:
@@ -204,6 +206,8 @@ def test_R2_the_script_and_the_table_agree_on_every_history(store_url: str) -> N
     @example(ONE_ODD_IN_BETWEEN)
     @example(LATE_TWICE)
     @example(USED_SUCCESSOR)
+    @example(USED_LATE)
+    @example(USED_TOO_LATE)
     @example(PLAYER)
     @example(OTHER_BROWSER)
     @example(PASSWORD_CHANGED)

@@ -43,6 +43,9 @@ end
 
 if presented < generation - 1 then return ended() end
 local is_in_grace = now - rotated_at <= grace
+if used >= generation and now - rotated_at <= 2 * grace then
+  is_in_grace = is_in_grace or now - tonumber(record[FIRST_USED]) <= grace
+end
 if not is_in_grace and used >= generation then return ended() end
 if not is_same_device then return is_recognised and ended() or told('refused') end
 local is_odd = network ~= '' and record[ROTATED_FROM] ~= '' and network ~= record[ROTATED_FROM]
