@@ -53,7 +53,7 @@ Refused, because it could be read in two ways or cannot work:
 - more than one source of users (issuers, and the built-in accounts when their block is written) without a written
   `user_prefix`
 - `identity.assertion` with a name that does not begin with `X-Gateway-`, since clients could send any other; or together with
-  `tokens.algorithm: HS256`, which no backend could verify
+  `tokens.algorithm: HS256`, which no backend could verify, or with a route named like `tokens.audience`
 - an `accounts.database` in memory or of another kind than SQLite and PostgreSQL; what needs an extra that is not installed
   (`postgres`, `geoip`)
 - no admin token, one under 32 bytes, the same one twice; the admin listener on the public port

@@ -23,7 +23,7 @@ def run(path: str, workers: int | None) -> None:
 @click.command()
 @click.option("--once", is_flag=True, help="Run the story's own checks and exit.")
 def demo(once: bool) -> None:
-    """Show everything in one go: embedded store, a sample application, a revocation."""
+    """Show everything in one go: a stolen session as a page, a revocation."""
     from gateway import demo as story
 
     sys.exit(story.run(once=once) or 0)

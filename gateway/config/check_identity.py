@@ -114,6 +114,9 @@ def assertion(draft: Draft) -> Iterator[Problem]:
     if tokens is not None and tokens.algorithm == "HS256":
         what = "cannot be verified by any backend while tokens.algorithm is HS256, whose secret is never published"
         yield Refused(here, what, "use ES256")
+    if tokens is not None and tokens.audience in {route.name for _, route in known(draft.routes)}:
+        what = "is a route's name too: a backend that forgets to look at typ would take an access token for an assertion"
+        yield Refused(("tokens", "audience"), what, "rename one of them")
 
 
 def files(draft: Draft) -> Iterator[Problem]:

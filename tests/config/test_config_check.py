@@ -366,3 +366,9 @@ def test_a_key_that_everybody_can_read_is_warned_about(tmp_path):
         (tmp_path / name).touch(0o644)
     told = warnings(tmp_path, MINIMAL + "tls: {certificate: a.pem, key: b.pem}\n")
     assert "tls.key: can be read by every user of this machine; chmod 600" in told[0]
+
+
+def test_an_audience_that_is_a_routes_name_would_make_access_tokens_pass_for_assertions(tmp_path):
+    text = routes("name: gateway-app, path: /") + "identity: {assertion: X-Gateway-Assertion}\ntokens: {audience: gateway-app}\n"
+    assert any("tokens.audience: is a route's name too" in told for told in problems(tmp_path, text))
+    assert warnings(tmp_path, text.replace("identity: {assertion: X-Gateway-Assertion}\n", "")) == []
