@@ -48,6 +48,10 @@ def values(metric: str, label: str) -> set[str]:
     return set(listed.get(label) or {sample.labels[label] for sample in FAMILIES[metric].samples if label in sample.labels})
 
 
+def grouped_by(expression: str) -> set[str]:
+    return {name for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(", ")}
+
+
 @pytest.mark.parametrize(("where", "expression"), every_expression())
 def test_every_metric_exists(where: str, expression: str):
     recorded = {rule["record"] for rule in RULES if "record" in rule}
@@ -66,11 +70,17 @@ def test_every_label_and_every_value_exists(where: str, expression: str):
                 assert any(re.fullmatch(word, one) for one in known), f"{label}={word} is not one of {sorted(known)}"
 
 
+@pytest.mark.parametrize(("where", "expression"), every_expression())
+def test_what_is_grouped_by_a_label_has_it(where: str, expression: str):
+    samples = [sample for name in metric_names(expression) if name in FAMILIES for sample in FAMILIES[name].samples]
+    labels = {label for sample in samples for label in sample.labels} | (OF_ALERTS if "ALERTS" in expression else set())
+    assert grouped_by(expression) <= labels | {"job", "instance"}
+
+
 @pytest.mark.parametrize("query", every_query(), ids=lambda query: f"{query.where}: {query.legend}")
 def test_every_label_of_a_legend_is_a_label_of_the_result(query: Any):
     told = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
-    kept = {name for names in re.findall(r"\bby \(([^)]*)\)", query.expression) for name in names.split(", ")}
-    assert told <= kept | ({"job", "instance"} if " by (" not in query.expression else set())
+    assert told <= grouped_by(query.expression) | ({"job", "instance"} if " by (" not in query.expression else set())
 
 
 def test_every_metric_is_on_some_board():
