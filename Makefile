@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check fmt bench schema boards clean
+.PHONY: demo test check fmt bench schema boards image clean
 
 # Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
 .venv/.ready: pyproject.toml
@@ -38,6 +38,9 @@ boards: .venv/.ready  ## write the committed Grafana boards anew
 
 bench: .venv/.ready  ## against nginx, Envoy and a textbook gateway; peers that are missing are named and skipped
 	@$(BIN)/python -m bench $(ARGS)
+
+image:  ## build the container image with docker, podman or buildah, and try it out; ARGS='--base debian' needs no registry
+	@$(PYTHON) docker/image.py $(ARGS)
 
 clean:
 	rm -rf .venv
