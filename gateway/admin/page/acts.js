@@ -16,7 +16,7 @@ function propose(proposed) {
   say("dialog-close", "Cancel");
   $("dialog-go").hidden = false;
   $("dialog").showModal();
-  (act.hasReason ? $("reason") : $("dialog-title")).focus();
+  if (act.hasReason) $("reason").focus(); // else the title, which is the first that can have it
 }
 
 async function carryOut(event) {

@@ -14,7 +14,8 @@ class Refused extends Error {
   }
 }
 
-async function ask(method, path, { body, longest = 15 } = {}) {
+/* An act waits for receipts, of which some need several: it is given longer than a look. */
+async function ask(method, path, { body, longest = method === "GET" ? 15 : 40 } = {}) {
   const headers = { Authorization: `Bearer ${bytes(token)}`, Accept: "application/json" };
   if (body) headers["Content-Type"] = "application/json";
   const { signal } = visit;

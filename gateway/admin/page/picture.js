@@ -3,9 +3,9 @@
    a table that says the same in figures. The colours tell kinds of reasons; each kind is named beside its colour. */
 
 const MINUTES = 60;
-const ALLOWED = 44; // heights of the two parts, in pixels
+const ALLOWED = 44; // heights of the two parts, in pixels, each below its title
 const REFUSED = 120;
-const GAP = 22;
+const TITLE = 20;
 const MARGIN = 34; // on the left, for the scale
 
 const KINDS = [
@@ -51,11 +51,11 @@ function bars({ decision, reason, counts }) {
 
 function chart(allowed, refused) {
   const width = Math.max(240, $("chart").clientWidth);
-  const height = ALLOWED + GAP + REFUSED + GAP;
-  const bottom = ALLOWED + GAP + REFUSED;
+  const bottom = TITLE + ALLOWED + TITLE + REFUSED;
+  const height = bottom + TITLE;
   const x = (place) => MARGIN + ((width - MARGIN) * place) / MINUTES;
   const drawing = svg("svg", { role: "img", viewBox: `0 0 ${width} ${height}`, width, height, "aria-label": inWords(allowed, refused) });
-  drawing.append(...panel(allowed, 0, ALLOWED, x, "allowed a minute"), ...panel(refused, ALLOWED + GAP, REFUSED, x, "refused or failed a minute"));
+  drawing.append(...panel(allowed, TITLE, ALLOWED, x, "allowed a minute"), ...panel(refused, TITLE + ALLOWED + TITLE, REFUSED, x, "refused or failed a minute"));
   for (let place = 0; place < MINUTES; place += 1) {
     if (minuteAt(place) % 15) continue;
     drawing.append(svg("line", { class: "axis", x1: x(place), x2: x(place), y1: bottom, y2: bottom + 4 }));
@@ -69,8 +69,10 @@ function panel(series, top, height, x, title) {
   const sums = Array.from({ length: MINUTES }, (_, place) => series.reduce((sum, one) => sum + one.heights[place], 0));
   const most = roundUp(Math.max(...sums, 1));
   const drawn = [
-    svg("line", { class: "grid", x1: x(0), x2: x(MINUTES), y1: top + 0.5, y2: top + 0.5 }), svg("line", { class: "axis", x1: x(0), x2: x(MINUTES), y1: top + height, y2: top + height }),
-    svg("text", { x: MARGIN - 6, y: top + 9, "text-anchor": "end" }, short(most)), svg("text", { x: MARGIN + 2, y: top - 5 + (top ? 0 : 16) }, title),
+    svg("line", { class: "grid", x1: x(0), x2: x(MINUTES), y1: top + 0.5, y2: top + 0.5 }),
+    svg("line", { class: "axis", x1: x(0), x2: x(MINUTES), y1: top + height, y2: top + height }),
+    svg("text", { x: MARGIN - 6, y: top + 4, "text-anchor": "end" }, short(most)),
+    svg("text", { x: MARGIN, y: top - 6 }, title),
   ];
   const order = KINDS.map(([kind]) => kind);
   const stacked = [...series].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
@@ -94,7 +96,7 @@ const clockOf = (place) => clockToTheMinute(minuteAt(place) * 60);
 function inWords(allowed, refused) {
   const total = (series) => series.reduce((sum, one) => sum + one.total, 0);
   const most = [...refused].sort((a, b) => b.total - a.total)[0];
-  const mostly = most ? `, most of them ${most.name}` : "";
+  const mostly = most ? `, above all ${most.name}` : "";
   return `In the last hour ${number(total(allowed))} requests were allowed and ${number(total(refused))} refused or failed${mostly}. The table tells them by reason.`;
 }
 
@@ -112,10 +114,10 @@ function swatch(kind) {
   return svg("svg", { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("rect", { class: `bar ${kind}`, width: 10, height: 10, rx: 2 }));
 }
 
-/* The next of 1, 2, 5, 10, 20, 50… */
+/* The next number of one digit and zeros. */
 function roundUp(value) {
   const size = 10 ** Math.floor(Math.log10(value));
-  return size * [1, 2, 5, 10].find((step) => step * size >= value);
+  return size * Math.ceil(value / size);
 }
 
 const short = (value) => value.toLocaleString("en", { notation: "compact" });

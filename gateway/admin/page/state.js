@@ -33,7 +33,7 @@ function tiles() {
   const restarts = workers.reduce((sum, worker) => sum + worker.restarts, 0);
   const signing = known.keys.find((key) => key.state === "signing");
   return [
-    tile("Gateway", mark(known.ready, known.ready ? "Ready" : "Not ready"), known.config),
+    tile("Gateway", mark(known.ready, known.ready ? "Ready" : "Not ready"), known.config.split("/").at(-1), known.config),
     tile("Workers", mark(live === workers.length, `${live} of ${workers.length} live`), counted(restarts, "restart")),
     tile("Store", mark(store.up, store.up ? "Up" : "Down"), store.problem || store.url),
     tile("Revocation log", isThere(store.head) ? `Position ${number(store.head)}` : mark(false, "No answer"), behind(workers, store.head)),
@@ -42,8 +42,8 @@ function tiles() {
   ];
 }
 
-function tile(name, value, note) {
-  return h("div", { class: "card" }, h("dt", {}, name), h("dd", { class: "value" }, value), h("dd", { class: "note", title: note }, note));
+function tile(name, value, note, whole = note) {
+  return h("div", { class: "card" }, h("dt", {}, name), h("dd", { class: "value" }, value), h("dd", { class: "note", title: whole }, note));
 }
 
 function behind(workers, head) {
