@@ -337,45 +337,30 @@ async def test_our_own_key_is_succeeded_before_it_is_refused(tab: Page, gateway:
     assert gateway.told("/who", gateway.sign_in("keyed@example.com")) == "200"
 
 
+NOT_YET = " 1 worker did neither say so nor provably stop yet. It is recorded: whoever is cut off stops by itself."
+STOPPED = " 1 further one is provably stopped. A stopped worker may still serve: report, help."
+
+
 @pytest.mark.parametrize(
-    ("differs", "said", "is_late"),
+    ("differs", "workers", "further"),
     [
-        ({}, "Enforced by 2 of 2 workers, after 4.1 ms.", False),
-        (
-            {"enforced_by": 1, "fenced": 1, "not_fenced_routes": ["report", "help"]},
-            "Enforced by 1 of 2 workers, after 4.1 ms. 1 further one is provably stopped. A stopped worker may still serve: report, help.",
-            False,
-        ),
-        (
-            {"workers": 3, "complete": False},
-            "Enforced by 2 of 3 workers, after 4.1 ms. 1 worker did neither say so nor provably stop yet. It is recorded: whoever is "
-            "cut off stops by itself.",
-            True,
-        ),
-        (
-            {"durable": False},
-            "Enforced by 2 of 2 workers, after 4.1 ms. The store does not promise to remember it after a crash.",
-            False,
-        ),
+        ({}, "2 of 2", ""),
+        ({"enforced_by": 1, "fenced": 1, "not_fenced_routes": ["report", "help"]}, "1 of 2", STOPPED),
+        ({"workers": 3, "complete": False}, "2 of 3", NOT_YET),
+        ({"durable": False}, "2 of 2", " The store does not promise to remember it after a crash."),
     ],
 )
 async def test_W3_a_receipt_is_told_as_it_is(
-    browser: Browser, gateway: People, differs: dict[str, Any], said: str, is_late: bool
+    browser: Browser, gateway: People, differs: dict[str, Any], workers: str, further: str
 ) -> None:
-    receipt = {
-        "id": "0f",
-        "enforced_by": 2,
-        "fenced": 0,
-        "workers": 2,
-        "complete": True,
-        "durable": True,
-        "took_ms": 4.1,
-    } | differs
+    receipt = {"id": "0f", "enforced_by": 2, "fenced": 0, "workers": 2, "complete": True, "durable": True, "took_ms": 4.1}
+    receipt |= differs
     tab = await browser.new_page()
     await tab.goto(f"{gateway.admin}/")
     told = "receipt => { const [told, raw] = receiptOf(receipt); return [told.textContent, told.className, raw.textContent]; }"
     text, kind, raw = await tab.evaluate(told, receipt)
-    assert (text, "late" in kind) == (said, is_late)
+    assert text == f"Enforced by {workers} workers, after 4.1 ms.{further}"
+    assert ("late" in kind) == (further == NOT_YET)
     assert all(name in raw for name in receipt)
     await tab.close()
 
