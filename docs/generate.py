@@ -55,11 +55,11 @@ Refused, because it could be read in two ways or cannot work:
 - `identity.assertion` with a name that does not begin with `X-Gateway-`, since clients could send any other; or together with
   `tokens.algorithm: HS256`, which no backend could verify, or with a route named like `tokens.audience`
 - an `accounts.database` in memory or of another kind than SQLite and PostgreSQL; what needs an extra that is not installed
-  (`postgres`, `geoip`)
+  (`postgres`, `geoip`, `otel`)
 - no admin token, one under 32 bytes, the same one twice; the admin listener on the public port
 - an issuer that mixes HS… with public-key algorithms, or whose HS… secret would come from a URL
-- `store.url` with Sentinel or Cluster (not supported yet); files of `tls` and `webhook`, and the folder of `pages`, that are not
-  there; the same secret or the same event of `webhook` twice
+- `store.url` with Sentinel or Cluster (not supported yet); files of `tls`, `webhook` and `tracing`, and the folder of `pages`,
+  that are not there; the same secret or the same event of `webhook`, or the same header of `tracing`, twice
 
 Warned about, because it is probably not what was meant, or opens something:
 
@@ -70,7 +70,8 @@ Warned about, because it is probably not what was meant, or opens something:
   where a token is optional
 - user prefixes of which one begins with another; a key set without TLS, or whose file is not there yet; a database of
   countries that is not there;
-  `upstreams.*.tls.verify: false`; a `webhook` without TLS
+  `upstreams.*.tls.verify: false`; a `webhook` or a `tracing.endpoint` of another machine without TLS
+- `tracing` that never records anything; headers or authorities of `tracing` that are used for nothing
 - `cookies.secure: false`; `csrf.enabled: false`; `accounts.registration: open`
 """
 

@@ -9,6 +9,7 @@ An error stops the start. The letters in comments are those of the rules the pro
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from gateway.config import check_identity
 from gateway.config.address import Address
 from gateway.config.findings import Refused, Warned, has_accounts, known, needs_file, own_issuer
 from gateway.config.problems import Location, Problem, did_you_mean
-from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens, Webhook
+from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens, Tracing, Webhook
 from gateway.config.validation import Draft
 
 _RESERVED_ROUTES: Final = {
@@ -102,6 +103,38 @@ def _webhook(draft: Draft) -> Iterator[Problem]:
         yield from needs_file(("webhook", "ca"), webhook.ca)
         if url.scheme == "http":
             yield Warned(("webhook", "ca"), "has no effect, the URL is not https://")
+
+
+def _tracing(draft: Draft) -> Iterator[Problem]:
+    tracing: Tracing | None = draft.blocks.get("tracing")
+    if tracing is None:
+        return
+    if tracing.sample_ratio == 0.0 and not draft.blocks.get("trusted_proxies"):
+        yield Warned(("tracing", "sample_ratio"), "is 0, and there are no trusted_proxies: nothing is ever recorded")
+    for name, count in Counter(line.partition(":")[0].lower() for line in tracing.headers).items():
+        if count > 1:
+            yield Refused(("tracing", "headers"), f"has {name} twice")
+    if tracing.ca is not None:
+        yield from needs_file(("tracing", "ca"), tracing.ca)
+    if tracing.endpoint is None:
+        if tracing.headers or tracing.ca is not None:
+            yield Warned(("tracing",), "has headers or ca, and no endpoint: nothing is sent", at_key=True)
+        return
+    here: Location = ("tracing", "endpoint")
+    if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        yield Refused(here, "needs libraries that are not installed", "install token-gateway[otel]")
+    url = urlsplit(tracing.endpoint)
+    if url.scheme == "http" and tracing.ca is not None:
+        yield Warned(("tracing", "ca"), "has no effect, the endpoint is not https://")
+    if url.scheme == "http" and not Address(host=url.hostname, port=1).is_loopback:
+        yield Warned(here, "is sent spans without TLS: whoever is on the way reads which paths are asked for", "use https://")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _store(draft: Draft) -> Iterator[Problem]:
@@ -249,6 +282,7 @@ _RULES: Final[tuple[Callable[[Draft], Iterator[Problem]], ...]] = (
     _secrets,
     _files,
     _webhook,
+    _tracing,
     _store,
     check_identity.own_tokens,
     check_identity.issuers,

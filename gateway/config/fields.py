@@ -25,6 +25,7 @@ from gateway.config.units import (
     SIZE_PATTERN,
     parse_count,
     parse_duration,
+    parse_ratio,
     parse_size,
     parse_truth,
 )
@@ -294,6 +295,27 @@ def _webhook_secret(value: Any) -> str:
     raise ValueError("must be whsec_ and 24 to 64 random bytes in base64; make one with: echo whsec_$(openssl rand -base64 32)")
 
 
+def _spans_endpoint(value: Any) -> str:
+    """As OTLP has it: the address of a collector alone means its usual path."""
+    parts = split_url(value, ("http", "https"))
+    if parts.query or parts.fragment:
+        raise ValueError("must end after the path; a credential belongs in `headers`")
+    return f"{parts.scheme}://{parts.netloc}{parts.path if parts.path not in {'', '/'} else '/v1/traces'}"
+
+
+_HEADER_LINE: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}):[ \t]*([!-~](?:[ -~]{0,4094}[!-~])?)")
+_HEADERS_OF_THE_MESSAGE: Final = frozenset({"host", "connection", "content-length", "content-type", "transfer-encoding"})
+
+
+def _header_line(value: Any) -> str:
+    found = _HEADER_LINE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("must be a header as it is sent: 'Name: value', in quotes")
+    if found[1].lower() in _HEADERS_OF_THE_MESSAGE:
+        raise ValueError("names a header that belongs to the message itself")
+    return f"{found[1]}: {found[2]}"
+
+
 _STORES: Final = ("redis", "rediss", "unix")
 _LATER_STORES: Final = ("redis+sentinel://", "redis+cluster://", "rediss+sentinel://", "rediss+cluster://")
 
@@ -339,6 +361,7 @@ def _schema(kind: str, type_: str | list[str] = "string", **more: Any) -> WithJs
 Duration = Annotated[float, BeforeValidator(parse_duration), _schema("duration", ["string", "integer"], pattern=DURATION_PATTERN)]
 Size = Annotated[int, BeforeValidator(parse_size), _schema("size", ["string", "integer"], pattern=SIZE_PATTERN)]
 Count = Annotated[int, BeforeValidator(parse_count), _schema("number", "integer")]
+Ratio = Annotated[float, BeforeValidator(parse_ratio), _schema("ratio", ["number", "string"], minimum=0, maximum=1)]
 Truth = Annotated[bool, BeforeValidator(parse_truth), _schema("true or false", "boolean")]
 Text = Annotated[str, PlainValidator(_text), _schema("text")]
 Prefix = Annotated[str, PlainValidator(_prefix), _schema("text")]
@@ -356,6 +379,8 @@ UpstreamUrl = Annotated[str, PlainValidator(_upstream_url), _schema("URL")]
 KeySetPlace = Annotated[str, PlainValidator(_key_set), _schema("URL or file")]
 WebhookUrl = Annotated[str, PlainValidator(_webhook_url), _schema("URL")]
 WebhookSecret = Annotated[str, PlainValidator(_webhook_secret), _schema("secret")]
+SpansEndpoint = Annotated[str, PlainValidator(_spans_endpoint), _schema("URL")]
+HeaderLine = Annotated[str, PlainValidator(_header_line), _schema("header")]
 StoreUrl = Annotated[str, PlainValidator(_store_url), _schema("`embedded` or URL")]
 DatabaseUrl = Annotated[str, PlainValidator(_database), _schema("URL")]
 Workers = Annotated[

@@ -20,6 +20,7 @@ from gateway.config.fields import (
     Duration,
     FilePath,
     Folder,
+    HeaderLine,
     KeySecret,
     KeySetPlace,
     ListenAddress,
@@ -29,9 +30,11 @@ from gateway.config.fields import (
     OneOrMany,
     Origin,
     Prefix,
+    Ratio,
     RoutePath,
     Secret,
     Size,
+    SpansEndpoint,
     StoreUrl,
     Text,
     Truth,
@@ -355,6 +358,31 @@ class Webhook(Block):
     ca: FilePath | None = setting(None, "PEM file with the authorities to trust. Null: the system's.")
 
 
+class Tracing(Block):
+    endpoint: SpansEndpoint | None = setting(
+        None,
+        "Where spans are sent, by OTLP over HTTP: a collector, Tempo, Jaeger; without a path, to `/v1/traces` there. Needs the "
+        "extra `otel`. Null: none are sent, and applications are only told what to sample.",
+        example="http://127.0.0.1:4318",
+    )
+    headers: tuple[HeaderLine, ...] = setting(
+        [], "Sent along, each as `Name: value`.", secret=True, example=["Authorization: Bearer ${TRACES_TOKEN}"]
+    )
+    ca: FilePath | None = setting(None, "PEM file with the authorities to trust. Null: the system's.")
+    timeout: Annotated[Duration, Within("100ms", "1m")] = setting(
+        "10s", "For the receiver to take what is sent to it, attempts after a failure included."
+    )
+    service_name: Text = setting("gateway", "How the spans call this gateway (`service.name`).")
+    sample_ratio: Ratio = setting(
+        0.1, "The part of all traces that is recorded, 1 being all. A trace that a trusted proxy began is as that decided."
+    )
+    continue_from: Literal["anyone", "trusted_proxies"] = setting(
+        "anyone",
+        "Whose trace goes on. `anyone`: a stranger's too, though whether it is recorded is decided here. `trusted_proxies`: any "
+        "other request begins a trace of its own.",
+    )
+
+
 class Purge(Block):
     every: Annotated[Duration, Within("1m", "30d")] = setting("1h", "How often expired records leave the store.")
 
@@ -427,6 +455,9 @@ class Config(Block):
     identity: Identity = setting({}, "What the backend is told about the user.")
     audit: Audit = setting({}, "The audit trail.")
     webhook: Webhook | None = setting(None, "Send security events to a receiver of your own. Null: nobody is told.")
+    tracing: Tracing | None = setting(
+        None, "Decide which traces are recorded, and record the gateway's part of them. Null: a trace goes on as it came."
+    )
     purge: Purge = setting({}, "The scheduled purge.")
     pages: Pages = setting({}, "What people see of the gateway.")
     limits: Limits = setting({}, "What a request may measure.")

@@ -1,4 +1,4 @@
-"""Quantities as operators write them: durations (`30s`, `1h30m`, `7d`), sizes (`8KiB`), counts and truth values.
+"""Quantities as operators write them: durations (`30s`, `1h30m`, `7d`), sizes (`8KiB`), counts, ratios and truth values.
 
 Owns the spelling and its inverse; knows nothing of keys or files. A duration is a float of seconds, a size an int of bytes.
 
@@ -15,6 +15,7 @@ _BYTES: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 _DURATION_PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|[smhdw])")
 _SIZE: Final = re.compile(r"([0-9]{1,12})(GiB|MiB|KiB|B)?")
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
+_RATIO: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,18})?")
 
 DURATION_PATTERN: Final = r"^(0|(\d+(\.\d+)?(ms|[smhdw]))+)$"
 SIZE_PATTERN: Final = r"^\d+(GiB|MiB|KiB|B)?$"
@@ -66,6 +67,17 @@ def parse_count(value: Any) -> int:
     if isinstance(value, str) and _COUNT.fullmatch(value):
         return int(value)
     raise ValueError("must be a whole number")
+
+
+def parse_ratio(value: Any) -> float:
+    """A part of all, from 0 (none) to 1 (all), also from text. Raises ValueError."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number and not (isinstance(value, str) and _RATIO.fullmatch(value)):
+        raise ValueError("must be a number from 0 to 1, such as 0.05")
+    found = float(value)
+    if not 0.0 <= found <= 1.0:
+        raise ValueError("must be from 0 (none) to 1 (all)")
+    return found
 
 
 def parse_truth(value: Any) -> bool:

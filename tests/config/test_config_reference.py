@@ -16,7 +16,7 @@ from gateway.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "config" / "gateway.yaml"
-NULL_BY_DEFAULT = {"tls", "webhook"}
+NULL_BY_DEFAULT = {"tls", "webhook", "tracing"}
 EXAMPLES = {"issuers", "upstreams", "routes"}
 TOKEN = {"GATEWAY_ADMIN_TOKEN": "0123456789abcdef0123456789abcdef"}
 
@@ -48,7 +48,7 @@ def test_the_reference_names_every_key():
     written = set(keys_of(data_of(tree)))
     in_comments = {path for path, _ in every_key() if len(path) == 2 and path[0] in NULL_BY_DEFAULT}
     assert {path for path, _ in every_key()} == written | in_comments
-    for name in (name for block, name in in_comments if block == "webhook"):
+    for name in (name for block, name in in_comments if block in ("webhook", "tracing")):
         assert re.search(rf"^#   {name}: ", REFERENCE.read_text(), re.M), name
     assert "{certificate: tls/fullchain.pem, key: tls/privkey.pem}" in REFERENCE.read_text()
 
