@@ -93,7 +93,7 @@ class Message:
 
 
 class Pager:
-    """An HTTP server that takes Alertmanager's messages."""
+    """An HTTP server that takes Alertmanager's messages. At `/gone` nobody wants anything any more."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -103,10 +103,10 @@ class Pager:
             def do_POST(self) -> None:
                 at = time.time()
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                for alert in body["alerts"]:
+                for alert in body.get("alerts", ()):
                     told = Message(self.path[1:], at, alert["status"], alert["labels"], alert["annotations"])
                     pager.messages.append(told)
-                self.send_response(200)
+                self.send_response(410 if self.path == "/gone" else 200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

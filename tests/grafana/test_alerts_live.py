@@ -32,6 +32,8 @@ TOLD: list[Cause] = [
     ("GatewaySignatureFailures", "shop"),
     ("GatewayStoreDown", "shop"),
     ("GatewayUpstreamDown", "shop"),
+    ("GatewayWebhookBacklog", "shop"),
+    ("GatewayWebhookEventsLost", "branch"),
     ("GatewayWorkersMissing", "shop"),
     ("GatewayWorkersRestarting", "shop"),
 ]

@@ -1,23 +1,27 @@
 """Everything that alerts are about and that can be brought about in seconds, done to real gateways that are being watched.
 
-    shop      two workers, a store that can be frozen and emptied, an application that can be killed
-    branch    one worker, a certificate that expires in a day, an issuer whose key set is not there; it is stopped in the end
+    shop      two workers, a store that can be frozen, an application that can be killed, a webhook that nobody takes
+    branch    one worker, a certificate that expires in a day, an issuer whose key set is not there, a webhook that nobody
+              wants; it is stopped in the end
 
 Each act notes when it was done, so that it can be told how long its alert took.
 """
 
+import base64
 import os
+import re
 import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jwt
-from alerting_stack import Watch
-from live.running_gateway import ISSUER, RunningGateway, eventually
+from alerting_stack import Pager, Watch
+from live.running_gateway import ISSUER, RunningGateway, eventually, free_port
 from night import ELSEWHERE, FLOOD, HOME, PHONE, TAIL_S, Night
 from proxy.certificates import issued
 
@@ -39,8 +43,10 @@ class Troubles(Night):
         for made in (shop, branch, watch):
             made.mkdir()
         super().__init__(shop)
-        self.branch = Branch(branch)
-        self.watch = Watch(watch, {"shop": [target(self.gateway)], "branch": [target(self.branch)]})
+        pager = Pager()
+        self.gateway._settings["webhook"] = webhook(f"http://127.0.0.1:{free_port()}")
+        self.branch = Branch(branch, webhook(f"{pager.url}/gone"))
+        self.watch = Watch(watch, {"shop": [target(self.gateway)], "branch": [target(self.branch)]}, pager=pager)
         self.caused: dict[Cause, float] = {}
         self.inhibited: set[str] = set()
         self._refresh = ""
@@ -50,16 +56,17 @@ class Troubles(Night):
         """Everything runs, and what will be replayed after its tail is revoked."""
         self.watch.launch()
         self.branch.launch()
+        self.note("GatewayIssuerWithoutKeys", "GatewayCertificateExpiry", job="branch")
         super().begin()
         self._retire_a_key()
         self._end_a_session()
         self.watch.wait_until_it_sees()
-        self.note("GatewayIssuerWithoutKeys", "GatewayCertificateExpiry", job="branch")
 
     def happen(self) -> None:
         """All of it. What needs no patience fills the ten seconds after which a use of something revoked is a replay."""
         with ThreadPoolExecutor() as threads:
             slow = threads.submit(self._answers_are_slow)
+            self._a_webhook_is_not_wanted()
             self._a_session_moves()
             self._a_session_comes_from_another_device()
             self._a_refresh_token_is_used_again()
@@ -73,7 +80,6 @@ class Troubles(Night):
         self._a_gateway_is_gone()
         self._the_store_is_away()
         self._the_application_is_gone()
-        self._the_store_is_emptied()
         eventually(lambda: self.watch.is_inhibited("GatewayInstanceDown"))
         self.inhibited.add("GatewayInstanceDown")
 
@@ -102,6 +108,13 @@ class Troubles(Night):
         self.gateway.revoke(session=sid)
         self.revoked_at = time.monotonic()
 
+    def _a_webhook_is_not_wanted(self) -> None:
+        """A token whose key nobody has is an event at the branch."""
+        self.note("GatewayWebhookEventsLost", job="branch")
+        with httpx.Client(verify=False, trust_env=False) as client:
+            answer = client.get(f"{self.branch.url}/", headers={"Authorization": f"Bearer {self.gateway.token()}"})
+        assert answer.headers["X-Gateway-Reason"] == "unknown-key"
+
     def _a_session_moves(self) -> None:
         moved = self.signs_in("alice")
         assert self.visit("/who", headers=moved | {"X-Forwarded-For": ELSEWHERE}) == "200"
@@ -123,7 +136,7 @@ class Troubles(Night):
     def _strangers_show_tokens(self) -> None:
         gateway = self.gateway
         content, _, signature = gateway.token().rpartition(".")
-        self.note("GatewaySignatureFailures")
+        self.note("GatewaySignatureFailures", "GatewayWebhookBacklog")
         assert self.visit("/who", f"{content}.{signature[8:16]}{signature[:8]}{signature[16:]}") == "401 bad-signature"
         now = int(time.time())
         expired = {"Authorization": f"Bearer {gateway.token(iat=now - 900, exp=now - 600)}"}
@@ -185,6 +198,7 @@ class Troubles(Night):
         consequences = ("GatewayReplicaNotLive", "GatewayReplicaLagging", "GatewayAvailabilityBudgetBurn")
         good = self.gateway.token(sub="erin", sid="erin-1")
         assert self.visit("/stale/who", good) == "200"
+        eventually(lambda: not self.watch.fires("GatewayReplicaNotLive"))  # it did while the workers died
         self.note("GatewayStoreDown", "GatewayDegradedAdmissions", *consequences)
         self.store.freeze()
 
@@ -208,19 +222,11 @@ class Troubles(Night):
         self.branch.stop()
         eventually(lambda: self.watch.pager.told("GatewayDown"))
 
-    def _the_store_is_emptied(self) -> None:
-        """It answers, and what it says is wrong: nobody is live, and no store is down."""
-        eventually(lambda: not self.watch.fires("GatewayReplicaNotLive", job="shop"))
-        self.note("GatewayReplicaNotLive")
-        self.store.flush()
-        eventually(lambda: self.watch.fires("GatewayReplicaNotLive", job="shop"))
-        assert not self.watch.fires("GatewayStoreDown")
-
 
 class Branch(RunningGateway):
     """The one that speaks TLS, and that no client talks to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, webhook: dict[str, Any]) -> None:
         certificate, key = issued().written(folder, "branch")
         super().__init__(
             folder,
@@ -230,10 +236,17 @@ class Branch(RunningGateway):
             tls={"certificate": str(certificate), "key": str(key)},
             public_url="https://localhost",
             issuers=[{"issuer": ISSUER, "audience": "shop", "jwks": "not-there.json", "algorithms": ["RS256"]}],
+            webhook=webhook,
         )
 
     def _announced(self) -> str:
-        return next((line["message"] for line in self.messages() if line["message"].startswith("Listening on https://")), "")
+        said = (re.match(r"Listening on (https://[^ ,]+)", line["message"]) for line in self.messages())
+        return next((found[1] for found in said if found), "")
+
+
+def webhook(url: str) -> dict[str, Any]:
+    """Signature failures, posted to this address."""
+    return {"url": url, "secret": f"whsec_{base64.b64encode(bytes(32)).decode()}", "events": ["signature-failure"]}
 
 
 def target(gateway: RunningGateway) -> str:
