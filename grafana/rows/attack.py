@@ -23,13 +23,15 @@ Metrics hold no names. The audit trail does; it is read where the gateway runs:
 
 | seen | ask |
 |---|---|
-| a revoked token in use | `gateway audit --since 6h --action replay` |
-| a refresh token used twice | `gateway audit --since 6h --action refresh` |
-| another device or country | `gateway audit --since 6h --action fingerprint` |
-| guessed passwords | `gateway audit --since 6h --action login-failed` |
+| revoked token | `gateway audit --since 6h --action replay` |
+| refresh token | `gateway audit --since 6h --action refresh-reuse` |
+| login flood | `gateway audit --since 6h --action login-flood` |
+| seen elsewhere | `gateway audit --since 6h --action fingerprint` |
+| forged token | `gateway audit --since 6h --action signature-failure` |
+| expired token | `gateway audit --since 6h --action expired-loop` |
 
-Then end what the thief holds: `gateway sessions USER --end-all`, or `gateway revoke --user USER` for users of another \
-issuer. The receipt says when every worker enforces it. Keep somebody out: `gateway users block USER`.
+End what a thief holds: `gateway sessions USER --end-all`, or `gateway revoke --user USER` for another issuer's user. The \
+receipt says when every worker enforces it.
 """
 
 

@@ -17,7 +17,7 @@ HEALTH: Final = Row(
     [
         trouble(
             About(
-                "Gateways not answering",
+                "Gateways silent",
                 "none. So many were there in the time shown, and cannot be scraped now.",
                 "no other panel counts them any more. Look at the process and its machine.",
                 ("GatewayDown", "GatewayInstanceDown"),
@@ -69,8 +69,8 @@ HEALTH: Final = Row(
         ),
         trouble(
             About(
-                "Gateways without store",
-                "none.",
+                "Without store",
+                "none: every gateway reaches its store.",
                 "for two seconds requests go on, then each route does what its `on_outage` says. Bring the store back; "
                 "do not empty it.",
                 ("GatewayStoreDown",),

@@ -84,6 +84,9 @@ class Night:
         self.worker_is_killed()
         assert self.visit("/gone/") == "502 upstream-unreachable"
         eventually(lambda: self.people_come() and time.monotonic() > self.revoked_at + TAIL_S)
+        self.steal()
+
+    def steal(self) -> None:
         assert [self.visit(path, self.stolen) for path in ("/who", "/staff/who")] == 2 * ["401 revoked-token"]
 
     def close(self) -> None:

@@ -92,7 +92,7 @@ def test_the_overview_says_who_attacked_and_how(watched: Watched):
 
 
 def test_the_overview_is_green_where_nothing_is_wrong(watched: Watched):
-    for title in ("Gateways not answering", "Gateways without store", "Workers that do not enforce"):
+    for title in ("Gateways silent", "Without store", "Workers that do not enforce"):
         assert watched.figure(title) == 0, title
     assert watched.figure("Yes, if it is older than") < 2
     assert watched.figure("From revocation to enforcement, p99") < 2

@@ -1,5 +1,6 @@
 """The boards and the program speak of the same things: metrics, labels and their values; alerts, runbooks, files."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import yaml
 from board_reading import BOARDS, FOLDER, every_expression, every_query, metric_names, panels, selectors
 from prometheus_client.metrics_core import Metric
 
+from gateway.audit.event import Action
+from gateway.cli import main
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.metrics import CODES, METHODS, Layout
 from gateway.telemetry.reading import SupervisorFacts
@@ -164,6 +167,15 @@ def test_a_series_that_nobody_named_beforehand_is_never_red():
         for panel in panels(board):
             if panel["type"] == "timeseries":
                 assert panel["fieldConfig"]["defaults"]["color"] == {"mode": "shades", "fixedColor": "blue"}
+
+
+def test_the_commands_that_a_board_names_exist():
+    told = json.dumps(
+        [[panel.get("description"), panel["options"].get("content")] for board in BOARDS.values() for panel in panels(board)]
+    )
+    assert set(re.findall(r"`gateway (\w+)", told)) <= set(main.commands)
+    assert set(re.findall(r"--action ([\w-]+)", told)) <= {action.value for action in Action}
+    assert [path for path in re.findall(r"`((?:docs|grafana)/[\w/.-]+)`", told) if not (ROOT / path).exists()] == []
 
 
 @pytest.fixture
