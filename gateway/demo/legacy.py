@@ -7,7 +7,7 @@
 
 It knows nothing of tokens, sessions or revocation, and that is the point of it.
 
-    python -m gateway.demo.legacy PORT
+    python -m gateway.demo.legacy [ADDRESS:]PORT      on loopback, unless an address of a network that nobody else is in is given
 """
 
 import sys
@@ -65,7 +65,8 @@ class Legacy(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Legacy).serve_forever()
+    address, _, port = sys.argv[1].rpartition(":")
+    ThreadingHTTPServer((address or "127.0.0.1", int(port)), Legacy).serve_forever()
 
 
 if __name__ == "__main__":
