@@ -1,10 +1,10 @@
-"""Capacity, last row: is anything dropped? Log lines, audit events, events for the webhook: nothing here holds up a request."""
+"""Capacity, last row: is anything dropped? Lines, events, spans: no request waits for whoever should take them."""
 
 from typing import Final
 
 from grafana.board import Row
 from grafana.charts import lines
-from grafana.panel import GREEN, ORANGE, PURPLE, About, Query
+from grafana.panel import GREEN, ORANGE, PURPLE, YELLOW, About, Query
 from grafana.query import latest, series
 
 DROPPED: Final = Row(
@@ -21,7 +21,7 @@ DROPPED: Final = Row(
             "short",
             colors={"lines": ORANGE},
             is_counted=True,
-            width=6,
+            width=4,
         ),
         lines(
             About(
@@ -34,7 +34,7 @@ DROPPED: Final = Row(
             "short",
             colors={"events": ORANGE},
             is_counted=True,
-            width=6,
+            width=4,
         ),
         lines(
             About(
@@ -45,7 +45,7 @@ DROPPED: Final = Row(
             ),
             [Query(f"sum by (instance) ({series('gateway_webhook_queue_length')})", "{{instance}}")],
             "short",
-            width=6,
+            width=5,
         ),
         lines(
             About(
@@ -60,6 +60,18 @@ DROPPED: Final = Row(
             ],
             "short",
             colors={"delivered": GREEN, "retried": PURPLE, "failed": ORANGE, "dropped": "dark-orange"},
+            is_counted=True,
+            width=5,
+        ),
+        lines(
+            About(
+                "Trace spans, by what came of them",
+                "`delivered`; nothing where `tracing` is not configured.",
+                "`failed`: the collector did not take them. `dropped`: more came than could wait. Traces have gaps.",
+            ),
+            [Query(latest("gateway_trace_spans_total", by="outcome"), "{{outcome}}")],
+            "short",
+            colors={"delivered": GREEN, "failed": YELLOW, "dropped": YELLOW},
             is_counted=True,
             width=6,
         ),

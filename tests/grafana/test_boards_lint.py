@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from board_reading import ASKING, BOARDS, every_expression, every_panel, every_query, filled_in, selectors
+from board_reading import ASKING, BOARDS, every_expression, every_query, filled_in, panels, selectors
 
 # Of Grafana's identifiers of units, those in use.
 UNITS = {"short", "percentunit", "s", "reqps", "ops", "dateTimeFromNow"}
@@ -16,17 +16,15 @@ UNITS = {"short", "percentunit", "s", "reqps", "ops", "dateTimeFromNow"}
 WITHOUT_INSTANCE = re.compile(r"ALERTS(_FOR_STATE)?|job:\w+:\w+")
 
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
-each_panel = pytest.mark.parametrize(
-    "panel", [panel for _, panel in every_panel()], ids=[f"{n}: {p['title']}" for n, p in every_panel()]
-)
-each_expression = pytest.mark.parametrize(
-    "expression", [text for _, text in every_expression()], ids=[w for w, _ in every_expression()]
-)
 
 
 def variable(board: dict[str, Any], name: str) -> dict[str, Any]:
     (found,) = [variable for variable in board["templating"]["list"] if variable["name"] == name]
     return found
+
+
+def asking(board: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in panels(board) if panel["type"] in ASKING]
 
 
 @each_board
@@ -63,27 +61,28 @@ def test_uneditable_dashboard_rule(board: dict[str, Any]):
     assert board["editable"] is False
 
 
-@each_panel
-def test_panel_datasource_rule(panel: dict[str, Any]):
-    asked = [panel, *panel["targets"]] if panel["type"] in ASKING else []
-    assert all(one["datasource"] == {"type": "prometheus", "uid": "${datasource}"} for one in asked)
+@each_board
+def test_panel_datasource_rule(board: dict[str, Any]):
+    for panel in asking(board):
+        for one in (panel, *panel["targets"]):
+            assert one["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
 
 
-@each_panel
-def test_panel_title_description_rule(panel: dict[str, Any]):
-    assert panel["title"]
-    assert panel["description"]
+@each_board
+def test_panel_title_description_rule(board: dict[str, Any]):
+    assert [panel for panel in panels(board) if not panel["title"] or not panel["description"]] == []
 
 
-@each_panel
-def test_panel_units_rule(panel: dict[str, Any]):
-    assert panel["type"] not in ASKING or panel["fieldConfig"]["defaults"]["unit"] in UNITS
+@each_board
+def test_panel_units_rule(board: dict[str, Any]):
+    assert {panel["fieldConfig"]["defaults"]["unit"] for panel in asking(board)} <= UNITS
 
 
-@each_panel
-def test_panel_no_targets_rule(panel: dict[str, Any]):
-    assert panel["type"] in (*ASKING, "text")
-    assert (panel["type"] in ASKING) == bool(panel.get("targets"))
+@each_board
+def test_panel_no_targets_rule(board: dict[str, Any]):
+    for panel in panels(board):
+        assert panel["type"] in (*ASKING, "text"), panel["title"]
+        assert (panel["type"] in ASKING) == bool(panel.get("targets")), panel["title"]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
@@ -103,16 +102,16 @@ def test_target_rate_interval_rule():
         assert set(ranges) <= {"$__rate_interval"}, query.where
 
 
-@each_expression
-def test_target_job_and_instance_rules(expression: str):
-    for selector in selectors(expression):
-        expected = [("job", "=~", "$job")]
-        expected += [] if WITHOUT_INSTANCE.fullmatch(selector.metric) else [("instance", "=~", "$instance")]
-        assert [matcher for matcher in selector.matchers if matcher[0] in ("job", "instance")] == expected
+def test_target_job_and_instance_rules():
+    for where, expression in every_expression():
+        for selector in selectors(expression):
+            expected = [("job", "=~", "$job")]
+            expected += [] if WITHOUT_INSTANCE.fullmatch(selector.metric) else [("instance", "=~", "$instance")]
+            assert [matcher for matcher in selector.matchers if matcher[0] in ("job", "instance")] == expected, where
 
 
-@each_expression
-def test_target_counter_agg_rule(expression: str):
+def test_target_counter_agg_rule():
     """A counter's value says nothing, its growth does."""
-    counters = [selector for selector in selectors(expression) if selector.metric.endswith("_total")]
-    assert len(counters) == len(re.findall(r"\b(?:rate|increase)\(\w+_total\{[^}]*\}\[", expression))
+    for where, expression in every_expression():
+        counters = [selector for selector in selectors(expression) if selector.metric.endswith("_total")]
+        assert len(counters) == len(re.findall(r"\b(?:rate|increase)\(\w+_total\{[^}]*\}\[", expression)), where
