@@ -15,6 +15,7 @@ from time import monotonic, sleep
 
 import redis
 
+from gateway.lifeline import end_with_parent
 from gateway.store.binary import find_server
 
 DEADLINE_S = 20.0
@@ -41,7 +42,10 @@ class StoreProcess:
         persistence = ["--appendonly", "yes", "--appendfsync", self._flush] if self._flush else ["--appendonly", "no"]
         command = [find_server(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._data), "--save", ""]
         self._process = subprocess.Popen(
-            [*command, *persistence, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+            [*command, *persistence, *self._options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            preexec_fn=end_with_parent(os.getpid()),
         )
         self._wait_until_it_answers()
         return self
