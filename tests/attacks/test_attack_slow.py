@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import itertools
 
 import pytest
 import pytest_asyncio
@@ -13,6 +14,8 @@ from attack_sending import CANARY, answers, closes_without_serving, complaint
 from backends import Received, RecordingBackend, plain, raw
 from conftest import Start
 from data_plane import DataPlane, RawClient
+
+from gateway.proxy.client import HEADS_PER_TURN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -345,6 +348,24 @@ async def test_F29_a_row_of_refusals_does_not_hold_up_the_neighbours(shared_gate
     assert any(each._buffer for each in shared_gateway.plane.clients)  # most of the row is still to come
     for each in (client, neighbour):
         each.close()
+    await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_F29_a_row_that_comes_in_many_pieces_gets_one_turn_at_a_time(shared_gateway: DataPlane) -> None:
+    """Each piece used to begin a row of turns of its own, until one connection had the loop to itself."""
+    head = get(target=b"/guarded")
+    client = await shared_gateway.connect()
+    reading = asyncio.create_task(client.reader.read(-1))
+    for _ in range(40):
+        client.writer.write(head * 30)
+        await asyncio.sleep(0)
+    waiting = []
+    while (left := sum(len(each._buffer) for each in shared_gateway.plane.clients)) or not waiting:
+        waiting.append(left)
+        await asyncio.sleep(0)
+    assert max(waiting) > 100 * len(head), "most of it had to wait"
+    assert max(before - after for before, after in itertools.pairwise(waiting)) <= HEADS_PER_TURN * len(head)
+    client.close()
     await asyncio.gather(reading, return_exceptions=True)
 
 
