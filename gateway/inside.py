@@ -28,6 +28,8 @@ from gateway.proxy.inside import InsidePool
 from gateway.proxy.plane import Plane
 from gateway.proxy.pool import Pool
 from gateway.proxy.report import Record, Report
+from gateway.proxy.spans import TracedReport
+from gateway.proxy.traced import Tracer
 from gateway.reasons import Reason
 from gateway.revocation.entry import Kind
 from gateway.revocation.journal import Journal
@@ -49,10 +51,12 @@ from gateway.store.once import claim_once
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
+from gateway.telemetry.trace_queue import SpanQueue
 from gateway.tokens.seal import derived
 from gateway.wire.respond import Page
 
 CSRF_PURPOSE: Final = b"gateway csrf"
+SAMPLING_PURPOSE: Final = b"gateway trace sampling"
 
 logger: Final = logging.getLogger("gateway.worker")
 
@@ -153,6 +157,19 @@ def build_inside(
     )
 
 
+def build_tracer(config: Config, secrets: Iterable[bytes], metrics: WorkerMetrics) -> Tracer | None:
+    """What decides about traces, or None when they go on as they came. OpenTelemetry is imported where spans are sent only."""
+    tracing = config.tracing
+    if tracing is None:
+        return None
+    secret = derived(next(iter(secrets)), SAMPLING_PURPOSE)
+    if tracing.endpoint is None:
+        return Tracer(tracing, secret)
+    from gateway.telemetry.trace_otlp import OtlpReceiver
+
+    return Tracer(tracing, secret, SpanQueue(OtlpReceiver(tracing).take, metrics.spans))
+
+
 def build_plane(
     config: Config,
     inside: Inside,
@@ -160,9 +177,15 @@ def build_plane(
     metrics: WorkerMetrics,
     access: AccessLog,
     ask_for_keys: Callable[[str], None] = lambda issuer: None,
+    tracer: Tracer | None = None,
 ) -> Plane:
     """The data plane in front of it. `ask_for_keys` is told of an issuer whose key set may be out of date."""
     known = inside.known
+    routes = [OWN_NAME, *(route.name for route in config.routes)]
+    if tracer is None:
+        report = Report(metrics, access, inside.denials, known, routes)
+    else:
+        report = TracedReport(metrics, access, inside.denials, known, routes, tracer.spans, config)
 
     async def claim(token: Verified, route: str) -> bool:
         assert token.token_id is not None
@@ -175,7 +198,7 @@ def build_plane(
         clock=clock,
         routes=compile_routes(config.routes, OwnEndpoints(config.own_issuer, has_accounts=config.has_accounts)),
         known=known,
-        report=Report(metrics, access, inside.denials, known, [OWN_NAME, *(route.name for route in config.routes)]),
+        report=report,
         claim_once=claim,
         refused=_Lessons(inside, ask_for_keys).learn,
         sessions=inside.keeper,
@@ -184,6 +207,7 @@ def build_plane(
         ),
         language_of=lambda accepted: language_of(accepted).value,
         assertions=Assertions(config.identity.assertion, inside.mint) if config.identity.assertion else None,
+        tracer=tracer,
     )
     plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
     plane.pools[OWN_UPSTREAM] = InsidePool(plane, inside.portal.application)

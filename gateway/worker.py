@@ -30,7 +30,7 @@ from gateway.clock import Clock
 from gateway.config.load import Loaded, load
 from gateway.enforce.country import Countries
 from gateway.errors import CountriesUnavailable, GatewayError, StoreError
-from gateway.inside import Inside, build_inside, build_plane
+from gateway.inside import Inside, build_inside, build_plane, build_tracer
 from gateway.keys.secrets import token_secrets
 from gateway.keys.store import load as load_ring
 from gateway.lifeline import end_with_parent
@@ -101,7 +101,8 @@ class Worker:
         config, boot = self._config, self._boot
         inside = build_inside(config, self._secrets, self._view, self._clock, self._metrics, boot.store_url, boot.index)
         access = AccessLog(self._lines, is_text=config.log.format == "text")
-        plane = build_plane(config, inside, self._clock, self._metrics, access, self._ask_for_keys)
+        tracer = build_tracer(config, self._secrets, self._metrics)
+        plane = build_plane(config, inside, self._clock, self._metrics, access, self._ask_for_keys, tracer)
         for issuer in config.issuers:
             self._sources[issuer.issuer] = KeySetSource(issuer, self._directory, self._adopter(issuer.issuer, plane, inside))
         self._take_up_journal(inside)
@@ -143,6 +144,8 @@ class Worker:
             for source in self._sources.values():
                 await source.close()
             await inside.close()
+            if tracer is not None:
+                await asyncio.to_thread(tracer.close)
             self._lines.close()
             self._errors.close()
         return 0

@@ -21,12 +21,14 @@ from gateway.config.load import load
 from gateway.inside import build_inside, build_plane
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.plane import Plane
+from gateway.proxy.traced import Tracer
 from gateway.revocation.state import Event
 from gateway.revocation.view import View
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.metrics import Layout, WorkerMetrics
 from gateway.telemetry.slots import Cells
+from gateway.telemetry.trace_queue import SpanQueue
 from gateway.tokens.jwk import parse_key_set
 
 SIGNER = rsa_signer()
@@ -183,9 +185,17 @@ def live_view() -> View:
 
 @asynccontextmanager
 async def data_plane(
-    path: Path, *, view: View | None = None, log_fd: int | None = None, store_url: str = "unix:///nowhere"
+    path: Path,
+    *,
+    view: View | None = None,
+    log_fd: int | None = None,
+    store_url: str = "unix:///nowhere",
+    spans: SpanQueue | None = None,
 ) -> AsyncIterator[DataPlane]:
-    """Run the data plane of the configuration at `path` on a free port. One-time tokens and sessions need a store."""
+    """Run the data plane of the configuration at `path` on a free port. One-time tokens and sessions need a store.
+
+    When the configuration traces, spans go to `spans`, which its owner closes.
+    """
     config = load(path).config
     layout = Layout.of(config)
     cells = Cells.create(layout.block, 1)
@@ -197,7 +207,8 @@ async def data_plane(
     for configured in config.issuers:
         issuer = inside.known.issuers[configured.issuer]
         issuer.adopt(parse_key_set((path.parent / "keys.json").read_bytes(), sorted(issuer.algorithms)))
-    plane = build_plane(config, inside, clock, metrics, AccessLog(lines))
+    tracer = Tracer(config.tracing, b"t" * 32, spans) if config.tracing is not None else None
+    plane = build_plane(config, inside, clock, metrics, AccessLog(lines), tracer=tracer)
     listener = Listener(plane, server_tls(config.tls) if config.tls else None)
     socket = bind_shared("127.0.0.1", 0)
     listener.start_sweeping()

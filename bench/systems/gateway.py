@@ -22,6 +22,7 @@ from bench.tokens import AUDIENCE, ISSUER, Token
 
 ADMIN_TOKEN: Final = "bench-0123456789abcdef0123456789abcdef"
 WITHOUT_TLS: Final = "null"
+WITHOUT_TRACING: Final = "null"
 
 
 def missing() -> str | None:
@@ -66,6 +67,7 @@ def ready(
     workers: int = 1,
     other_port: int | None = None,
     tls: str = WITHOUT_TLS,
+    tracing: str = WITHOUT_TRACING,
     is_pinned: bool = True,
 ) -> Iterator[Gateway]:
     """Start it and wait for `/readyz`. `/other/` goes to a further backend, everything else to the usual one.
@@ -80,6 +82,7 @@ def ready(
         admin_port=admin_port,
         workers=workers,
         tls=tls,
+        tracing=tracing,
         admin_token=ADMIN_TOKEN,
         issuer=ISSUER,
         audience=AUDIENCE,
@@ -112,6 +115,13 @@ def is_ready(admin_port: int) -> bool:
 @contextlib.contextmanager
 def _letting_through(place: Place, *, workers: int = 1) -> Iterator[Running]:
     with ready(place, workers=workers) as gateway:
+        yield Running(gateway.port, gateway.process, gateway.token.text)
+
+
+@contextlib.contextmanager
+def _traced(place: Place, *, ratio: float) -> Iterator[Running]:
+    """Spans go to the backend, which swallows them as it answers everything else, on its own core."""
+    with ready(place, tracing=f"{{endpoint: 'http://127.0.0.1:{place.backend_port}', sample_ratio: {ratio}}}") as gateway:
         yield Running(gateway.port, gateway.process, gateway.token.text)
 
 
@@ -152,6 +162,10 @@ def _refusing(place: Place) -> Iterator[Running]:
 SYSTEMS: Final = (
     System("gateway", "this gateway, everything on", missing, _letting_through),
     System("gateway-cookies", "this gateway, a session in cookies", missing, _in_cookies),
+    System("gateway-tracing", "this gateway, every request in a trace", missing, functools.partial(_traced, ratio=1.0)),
+    System(
+        "gateway-tracing-some", "this gateway, one request of 100 in a trace", missing, functools.partial(_traced, ratio=0.01)
+    ),
     System("gateway-refusing", "this gateway, refusing a revoked token", missing, _refusing),
     System(
         "gateway-two-workers",

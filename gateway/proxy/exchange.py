@@ -18,6 +18,7 @@ from gateway.proxy.renewal import cookies_of
 from gateway.proxy.report import CLIENT_CLOSED, Record
 from gateway.proxy.settle import settle
 from gateway.proxy.splice import Tunnel
+from gateway.proxy.traced import told
 from gateway.proxy.upstream import StaleConnection, UpstreamConnection
 from gateway.reasons import Reason
 from gateway.routes.own import OWN_BODY_LIMIT
@@ -45,6 +46,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     record = Record(head.method, head.path, request_id, address, now, boot)
     record.head = head
     record.trace_id, record.traceparent = trace_of(head, request_id)
+    if plane.tracer is not None:
+        plane.tracer.begin(record, head, is_trusted=client.is_trusted)
     upstream: UpstreamConnection | None = None
     is_clean = True
     is_repeated = False
@@ -76,7 +79,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             if upstream is None or upstream.is_closed:
                 upstream = pool.take()
                 if upstream is None:
-                    upstream = await pool.wait()
+                    upstream = await told(pool.wait(), "upstream connection", record, plane)
                     now, boot = clock.wall(), clock.boot()
                     continue
             body = client.take_body(head) if head.has_body else None
@@ -100,7 +103,9 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                 if is_repeated or head.has_body or head.upgrade or head.method not in _REPEATABLE:
                     raise
                 is_repeated = True
-                upstream = await pool.open_fresh()
+                if record.trace is not None:
+                    record.trace.ask_again(record, clock.boot())
+                upstream = await told(pool.open_fresh(), "upstream connection", record, plane)
                 now, boot = clock.wall(), clock.boot()
                 is_clean = True
 
@@ -151,6 +156,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     except Cut as cut:
         is_clean = False
         record.status = record.status or 401
+        record.cut_by = cut.cause
         plane.report.metrics.connection_cut(cut.cause)
         client.break_off()
     except ClientGone:
@@ -211,5 +217,6 @@ async def tunnel(
         if verdict.token is not None:
             plane.live.remove(ends)
         if ends.cause is not None:
+            record.cut_by = ends.cause
             plane.report.metrics.connection_cut(ends.cause)
         ends.end()

@@ -16,6 +16,7 @@ from gateway.enforce.verified import Verified
 from gateway.proxy.assertion import Assertions
 from gateway.proxy.live import LiveExchanges
 from gateway.proxy.report import Record, Report
+from gateway.proxy.traced import Tracer
 from gateway.routes.match import RouteTable
 from gateway.sessions.keeper import SessionKeeper
 from gateway.wire.answer import AnswerMemory
@@ -47,6 +48,7 @@ class Plane:
         make_page: PageMaker,
         language_of: Callable[[bytes | None], str],
         assertions: Assertions | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         # per process, never changed
         self.loop = loop
@@ -63,6 +65,7 @@ class Plane:
         self.refusals = Refusals(make_page)
         self.language_of = language_of
         self.assertions = assertions
+        self.tracer = tracer
         self.login_url = f"{config.public_url}/auth/login" if config.has_accounts else ""
         self.grace_s = config.sessions.grace
         self.cookie_names = CookieNames.of(is_secure=config.cookies.secure)

@@ -16,6 +16,7 @@ from gateway.telemetry.metrics import ALLOW, ALLOW_STALE, DENY, RouteMetrics, Wo
 if TYPE_CHECKING:
     from gateway.enforce.known import Known
     from gateway.proxy.renewal import Renewal
+    from gateway.proxy.traced import Trace
     from gateway.wire.head import RequestHead
 
 CLIENT_CLOSED: Final = 499  # nginx's word for a client that left before its answer
@@ -28,6 +29,7 @@ class Record:
         "address",
         "answered_at",
         "asked_at",
+        "cut_by",
         "head",
         "is_answered",
         "method",
@@ -39,6 +41,7 @@ class Record:
         "started_at",
         "started_wall",
         "status",
+        "trace",
         "trace_id",
         "traceparent",
         "verdict",
@@ -50,7 +53,8 @@ class Record:
         self.path = path
         self.request_id = request_id
         self.trace_id = request_id
-        self.traceparent: bytes | None = None  # what goes on of a trace that did not begin here
+        self.traceparent: bytes | None = None  # what the application is told; None: a trace begins here, and nobody records it
+        self.trace: Trace | None = None  # somebody does
         self.address = address
         self.started_wall = now
         self.started_at = boot  # boot clock, like the two below
@@ -60,12 +64,13 @@ class Record:
         self.verdict: Verdict | None = None
         self.reason: Reason | None = None
         self.renewal: Renewal | None = None  # the session was renewed on the way; its cookies go out with the answer
+        self.cut_by: str | None = None  # what ended it while it was live
         self.status = 0
         self.is_answered = False  # the client got an answer's head; nothing else can be said any more
 
 
 class Report:
-    """Metrics, access log and security log of one worker."""
+    """Metrics, access log and security log of one worker. `spans.TracedReport` adds traces."""
 
     __slots__ = ("_access", "_denials", "_fingerprints", "_log", "_prefix_of", "_routes", "_sessions", "metrics")
 

@@ -25,6 +25,7 @@ from gateway.proxy.refuse import refuse
 from gateway.proxy.renewal import Renewal
 from gateway.proxy.report import Record
 from gateway.proxy.steps import wait_for_task
+from gateway.proxy.traced import told
 from gateway.reasons import Reason
 from gateway.routes.route import OnOutage
 from gateway.sessions.first_use import Look, Seen
@@ -59,7 +60,8 @@ async def settle(
         case NeedsClaim():
             route = record.route
             assert route is not None
-            if await wait_for_task(plane.loop.create_task(plane.claim_once(verdict.token, route.name))):
+            claim = plane.claim_once(verdict.token, route.name)
+            if await told(wait_for_task(plane.loop.create_task(claim)), "token claim", record, plane):
                 return done._replace(is_claimed=True)
             verdict = Deny(Reason.REPLAYED_TOKEN, token=verdict.token)
     assert isinstance(verdict, Deny)
@@ -72,7 +74,8 @@ async def settle(
 async def _fetch(verdict: NeedsSession, done: Done, head: RequestHead, record: Record, plane: "Plane") -> Done:
     token = verdict.token
     try:
-        await wait_for_task(plane.loop.create_task(_fetched(token, verdict.seen, head, record.address, plane)))
+        fetched = _fetched(token, verdict.seen, head, record.address, plane)
+        await told(wait_for_task(plane.loop.create_task(fetched)), "session fetch", record, plane)
     except StoreError:
         # Somebody else's token needs no record to be genuine. One of ours does, unless the route goes on without the store.
         assert record.route is not None
@@ -93,7 +96,8 @@ def _fetched(token: Verified, seen: int, head: RequestHead, address: str, plane:
 async def _rotate(verdict: NeedsRefresh, done: Done, head: RequestHead, record: Record, plane: "Plane") -> Done | Deny:
     refresh = verdict.token
     presented = presented_by(verdict, plane.known.fingerprint.signs(shown_by(head), record.address), delivery=COOKIE)
-    refreshed = await wait_for_task(plane.loop.create_task(plane.sessions.refresh(refresh.record_name, presented)))
+    rotated = plane.sessions.refresh(refresh.record_name, presented)
+    refreshed = await told(wait_for_task(plane.loop.create_task(rotated)), "session refresh", record, plane)
     if refreshed.minted is None:
         if refreshed.reason is None and verdict.barred is not None:
             return verdict.barred

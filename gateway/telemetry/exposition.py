@@ -12,15 +12,17 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, product
 from operator import add
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as MetricExemplar
 
 from gateway import __version__
+from gateway.telemetry.exemplars import EXEMPLAR_CELLS, newest_exemplar
 from gateway.telemetry.metrics import (
     CODES,
     CUT_CAUSES,
@@ -43,6 +45,7 @@ from gateway.telemetry.metrics import (
     SIGNALS,
     SIGNATURE_REASONS,
     SIGNERS,
+    SPAN_OUTCOMES,
     STATES,
     STORE_BOUNDS,
     USE_AGES,
@@ -98,13 +101,13 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         blocks = list(self._cells.every_block())
         totals = _sum(blocks)
-        yield from self._requests(totals)
+        yield from self._requests(totals, blocks[:-1])
         yield from self._revocations(totals)
         yield from self._workers(blocks[:-1])
         yield from self._connections(blocks[:-1], totals)
         yield from self._store_and_log(totals)
 
-    def _requests(self, totals: Sequence[float]) -> Iterator[Metric]:
+    def _requests(self, totals: Sequence[float], workers: list["memoryview[float]"]) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "gateway_requests",
             "Requests answered, by the route they matched.",
@@ -133,9 +136,10 @@ class Exposition(Collector):
         for name, route in self._layout.routes.items():
             _add_requests(requests, name, route, totals)
             _add_decisions(decisions, name, route, totals)
-            _add_histogram(duration, (name,), totals, route.duration, DURATION_BOUNDS)
-            _add_histogram(upstream, (name,), totals, route.upstream, DURATION_BOUNDS)
-            _add_histogram(overhead, (name,), totals, route.overhead, OVERHEAD_BOUNDS)
+            exemplars = {histogram: (at, workers) for histogram, at in route.exemplars.items()}
+            _add_histogram(duration, (name,), totals, route.duration, DURATION_BOUNDS, exemplars.get("duration"))
+            _add_histogram(upstream, (name,), totals, route.upstream, DURATION_BOUNDS, exemplars.get("upstream"))
+            _add_histogram(overhead, (name,), totals, route.overhead, OVERHEAD_BOUNDS, exemplars.get("overhead"))
         yield from (requests, decisions, duration, upstream, overhead)
 
     def _revocations(self, totals: Sequence[float]) -> Iterator[Metric]:
@@ -304,6 +308,9 @@ class Exposition(Collector):
         yield GaugeMetricFamily(
             "gateway_webhook_queue_length", "Events that wait to be sent.", value=totals[self._layout.webhook_waiting]
         )
+        spans = CounterMetricFamily("gateway_trace_spans", "Spans to be sent, by what came of them.", labels=("outcome",))
+        _add_row(spans, totals, self._layout.spans, SPAN_OUTCOMES)
+        yield spans
         build = GaugeMetricFamily("gateway_build_info", "The version that runs; always 1.", labels=("version", "python"))
         build.add_metric((__version__, platform.python_version()), 1.0)
         yield build
@@ -358,8 +365,21 @@ def _add_histogram(
     totals: Sequence[float],
     at: int,
     bounds: tuple[float, ...],
+    exemplars: tuple[int, list["memoryview[float]"]] | None = None,
 ) -> None:
-    """Counts are kept per bucket and are made cumulative only here, where nobody waits."""
+    """Counts are kept per bucket and are made cumulative only here, where nobody waits.
+
+    `exemplars`: where those of the first bucket are, and in whose blocks. Only OpenMetrics shows them.
+    """
     counts = accumulate(totals[at + 1 : at + histogram_cells(bounds)])
     names = (*map(str, bounds), "+Inf")
-    family.add_metric(labels, buckets=list(zip(names, counts, strict=True)), sum_value=totals[at])
+    buckets: list[Any] = list(zip(names, counts, strict=True))
+    if exemplars is not None:
+        buckets = [(*bucket, exemplar) for bucket, exemplar in zip(buckets, _exemplars(len(names), *exemplars), strict=True)]
+    family.add_metric(labels, buckets=buckets, sum_value=totals[at])
+
+
+def _exemplars(buckets: int, at: int, workers: list["memoryview[float]"]) -> Iterator[MetricExemplar | None]:
+    for place in range(at, at + buckets * EXEMPLAR_CELLS, EXEMPLAR_CELLS):
+        found = newest_exemplar(workers, place)
+        yield None if found is None else MetricExemplar({"trace_id": found.trace_id}, found.seconds, found.when)

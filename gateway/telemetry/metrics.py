@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from gateway.config.schema import Config
 from gateway.reasons import Reason
+from gateway.telemetry.exemplars import EXEMPLAR_CELLS, write_exemplar
 from gateway.telemetry.slots import Block
 
 # The decision, as `RouteMetrics.finish` takes it.
@@ -47,6 +48,7 @@ OVERHEAD_BOUNDS: Final = (
 )
 # fmt: on
 ENFORCEMENT_BOUNDS: Final = DURATION_BOUNDS
+_WITH_EXEMPLARS: Final = {"duration": DURATION_BOUNDS, "upstream": DURATION_BOUNDS, "overhead": OVERHEAD_BOUNDS}
 STORE_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 STATES: Final = ("empty", "catching_up", "live", "stale", "lost")
@@ -65,6 +67,7 @@ SIGNERS: Final = ("own", "other")
 SIGNATURE_REASONS: Final = (Reason.BAD_SIGNATURE.value, Reason.UNKNOWN_KEY.value, Reason.RETIRED_KEY.value)
 KEY_AGES: Final = ("rotated", "settled")
 WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "dropped")
+SPAN_OUTCOMES: Final = ("delivered", "failed", "dropped")
 KEY_PLACES: Final = 16
 """So many of our own signing keys are told apart in a process's counters; a ring holds a handful."""
 
@@ -85,16 +88,20 @@ def histogram_cells(bounds: tuple[float, ...]) -> int:
 
 
 class RouteLayout:
-    """Where one route's counters live in a block."""
+    """Where one route's counters live in a block. `exemplars`: of each of its histograms, when requests are traced."""
 
-    __slots__ = ("decisions", "duration", "overhead", "requests", "upstream")
+    __slots__ = ("decisions", "duration", "exemplars", "overhead", "requests", "upstream")
 
-    def __init__(self, block: Block, name: str) -> None:
+    def __init__(self, block: Block, name: str, *, has_exemplars: bool = False) -> None:
         self.requests = block.counters(f"requests {name}", len(METHODS) * len(CODES))
         self.decisions = block.counters(f"decisions {name}", len(DECISIONS) * len(REASONS))
         self.duration = block.counters(f"duration {name}", histogram_cells(DURATION_BOUNDS))
         self.upstream = block.counters(f"upstream {name}", histogram_cells(DURATION_BOUNDS))
         self.overhead = block.counters(f"overhead {name}", histogram_cells(OVERHEAD_BOUNDS))
+        self.exemplars: dict[str, int] = {}
+        if has_exemplars:
+            for histogram, bounds in _WITH_EXEMPLARS.items():
+                self.exemplars[histogram] = block.counters(f"{histogram} exemplars {name}", EXEMPLAR_CELLS * (len(bounds) + 1))
 
 
 class Layout:
@@ -127,6 +134,7 @@ class Layout:
         "revoked_use",
         "routes",
         "signature_failures",
+        "spans",
         "state",
         "store_command",
         "subdued",
@@ -136,7 +144,9 @@ class Layout:
         "webhook_waiting",
     )
 
-    def __init__(self, routes: Iterable[str], upstreams: Iterable[str], issuers: Iterable[str]) -> None:
+    def __init__(
+        self, routes: Iterable[str], upstreams: Iterable[str], issuers: Iterable[str], *, has_exemplars: bool = False
+    ) -> None:
         block = self.block = Block()
         self.heartbeat = block.gauge("heartbeat")  # boot clock
         self.listening = block.gauge("listening")  # 1 while connections are accepted
@@ -169,13 +179,15 @@ class Layout:
         self.signature_failures = block.counters("signature failures", len(SIGNERS) * len(SIGNATURE_REASONS) * len(KEY_AGES))
         self.webhook_events = block.counters("webhook events", len(WEBHOOK_OUTCOMES))
         self.webhook_retries = block.counters("webhook retries")
+        self.spans = block.counters("spans", len(SPAN_OUTCOMES))
         # Of each signing key: its number (`key_number`; 0: the place is free), and the tokens verified with it.
         self.key_uses = block.counters("key uses", 2 * KEY_PLACES)
         self.audit_lost = block.counters("audit lost")
         self.log_dropped = block.counters("log dropped")
         self.enforcement = block.counters("enforcement", histogram_cells(ENFORCEMENT_BOUNDS))
         self.store_command = block.counters("store command", histogram_cells(STORE_BOUNDS))
-        self.routes = {name: RouteLayout(block, name) for name in dict.fromkeys((*routes, NONE))}
+        names = dict.fromkeys((*routes, NONE))
+        self.routes = {name: RouteLayout(block, name, has_exemplars=has_exemplars) for name in names}
         block.close()
 
     @classmethod
@@ -185,6 +197,7 @@ class Layout:
             (OWN_ROUTE, *(route.name for route in config.routes)),
             config.upstreams,
             (issuer.issuer for issuer in config.issuers),
+            has_exemplars=config.tracing is not None,
         )
 
 
@@ -194,7 +207,7 @@ class RouteMetrics:
     Measured by `python -m bench.telemetry`. It is plain on purpose: a loop over the histograms cost 0.4 µs more.
     """
 
-    __slots__ = ("_cells", "_decisions", "_duration", "_overhead", "_requests", "_upstream")
+    __slots__ = ("_cells", "_decisions", "_duration", "_exemplars", "_overhead", "_requests", "_upstream")
 
     def __init__(self, layout: RouteLayout, cells: "memoryview[float]") -> None:
         self._cells = cells
@@ -203,6 +216,7 @@ class RouteMetrics:
         self._duration = layout.duration
         self._upstream = layout.upstream
         self._overhead = layout.overhead
+        self._exemplars = layout.exemplars
 
     def finish(
         self, method: bytes, status: int, decision: int, reason: Reason | None, duration_s: float, upstream_s: float
@@ -222,6 +236,19 @@ class RouteMetrics:
         at = self._overhead
         cells[at] += duration_s
         cells[at + 1 + bisect_left(OVERHEAD_BOUNDS, duration_s)] += 1.0
+
+    def exemplify(self, trace_id: bytes, duration_s: float, upstream_s: float, now: float) -> None:
+        """After `finish`, of a request that is traced: it stands for the buckets that it fell into. `now` is wall clock."""
+        overhead_s = duration_s
+        if upstream_s >= 0.0:
+            overhead_s -= upstream_s
+            self._exemplify("upstream", DURATION_BOUNDS, trace_id, upstream_s, now)
+        self._exemplify("duration", DURATION_BOUNDS, trace_id, duration_s, now)
+        self._exemplify("overhead", OVERHEAD_BOUNDS, trace_id, overhead_s, now)
+
+    def _exemplify(self, histogram: str, bounds: tuple[float, ...], trace_id: bytes, seconds: float, now: float) -> None:
+        at = self._exemplars[histogram] + EXEMPLAR_CELLS * bisect_left(bounds, seconds)
+        write_exemplar(self._cells, at, trace_id, seconds, now)
 
 
 class WorkerMetrics:
@@ -337,6 +364,10 @@ class WorkerMetrics:
     def webhook_retry(self) -> None:
         """An event was sent again."""
         self._cells[self._layout.webhook_retries] += 1.0
+
+    def spans(self, outcome: str, count: int) -> None:
+        """So many spans were sent, or will never be: `outcome` of SPAN_OUTCOMES. Each is told by one thread only."""
+        self._cells[self._layout.spans + SPAN_OUTCOMES.index(outcome)] += count
 
     def webhook_waiting(self, events: int) -> None:
         """So many events wait for the webhook's receiver."""

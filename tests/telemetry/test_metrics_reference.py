@@ -22,6 +22,7 @@ from gateway.telemetry.metrics import (
     SIGNALS,
     SIGNATURE_REASONS,
     SIGNERS,
+    SPAN_OUTCOMES,
     STATES,
     USE_AGES,
     USE_KINDS,
@@ -82,6 +83,7 @@ def test_every_metric_has_a_meaning_and_a_query_that_uses_it():
         SIGNATURE_REASONS,
         KEY_AGES,
         WEBHOOK_OUTCOMES,
+        SPAN_OUTCOMES,
     ],
 )
 def test_every_value_of_a_closed_label_is_in_the_page(values: tuple[str, ...]):
