@@ -140,6 +140,25 @@ def test_a_session_is_good_under_every_algorithm_and_survives_its_change(
         assert alice.claims()["gen"] == 2
 
 
+@pytest.mark.parametrize("length", [20, 60, 128])
+@pytest.mark.parametrize("letter", ["x", '"', "\u00e9", "\U0001f600"])
+def test_no_groups_that_an_account_may_have_lock_its_owner_out(shop: Wire, browser: NewBrowser, letter: str, length: int) -> None:
+    """They travel in a cookie, and browsers drop one of more than 4096 bytes."""
+    alice = browser()
+    groups: list[str] = []
+    while True:
+        wanted = [*groups, f"{len(groups):03}".ljust(length, letter)]
+        answer = shop.gateway.call("PUT", f"/v1/users/{alice.email}/groups", json={"groups": wanted})
+        if answer.status_code != 200:
+            break
+        groups = wanted
+    assert answer.status_code == 422 and groups
+    reply = alice.sign_in()
+    assert max(len(line) for line in reply.fields("set-cookie")) < 4096
+    assert alice.get("/who").status == alice.get("/who", without=("access",)).status == 200
+    assert alice.get("/auth/me").json()["groups"] == groups
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/v1/status", "/v1/keys", "/v1/audit", "/openapi.json"])
 @pytest.mark.parametrize(
     "way", ["{}", "/auth{}", "/auth/..{}", "/.well-known{}", "//x/..{}", "/public/..{}", "http://127.0.0.1:9090{}"]
