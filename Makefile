@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check fmt bench schema boards image clean
+.PHONY: demo test chaos check fmt bench schema boards rules image clean
 
 # Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
 .venv/.ready: pyproject.toml
@@ -19,6 +19,9 @@ demo: .venv/.ready  ## the whole story on an embedded store; ARGS=--once runs it
 
 test: .venv/.ready  ## all tests; what needs a system package that is missing skips by name
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+chaos: .venv/.ready  ## what takes longer than a test may: real failovers, random kills, floods
+	@$(BIN)/pytest -n 0 tests/chaos $(ARGS)
 
 check: .venv/.ready  ## lint, types, layers
 	@$(BIN)/ruff check .
@@ -38,6 +41,9 @@ boards: .venv/.ready  ## write the committed Grafana boards anew
 
 bench: .venv/.ready  ## against nginx, Envoy and a textbook gateway; peers that are missing are named and skipped
 	@$(BIN)/python -m bench $(ARGS)
+
+rules: .venv/.ready  ## write the rules for prometheus-operator anew, from grafana/alerts
+	@$(BIN)/python docker/kubernetes/rules.py
 
 image:  ## build the container image with docker, podman or buildah, and try it out; ARGS='--base debian' needs no registry
 	@$(PYTHON) docker/image.py $(ARGS)

@@ -30,7 +30,7 @@ MOST_PER_PAGE: Final = 1000
 MOST_GROUPS: Final = 100
 LONGEST_GROUP: Final = 128
 LARGEST_GROUPS: Final = 2048
-"""Bytes of all of them, as JSON. They travel in the access cookie, and browsers drop one of more than 4096 bytes without a word."""
+"""Bytes of all of them, as JSON. They travel in the access cookie, and browsers silently drop one of more than 4096 bytes."""
 _COLUMNS: Final = "sub, email, password, version, groups, created, changed"
 
 

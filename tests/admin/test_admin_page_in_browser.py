@@ -605,6 +605,8 @@ async def test_everything_can_be_done_with_the_keyboard(context: BrowserContext,
     await tab.keyboard.press("Tab")
     await tab.keyboard.press("Enter")
     await expect(dialog).to_be_hidden()
+    await expect(tab.locator(".sessions li")).to_have_count(0)
+    await expect(tab.get_by_role("textbox", name="User")).to_be_focused()  # its button was replaced
     assert gateway.sessions_of(user) == []
 
 

@@ -73,6 +73,13 @@ class Pace:
         return document
 
 
+def skip_without_programs() -> None:
+    """Before anything else is started."""
+    for program, package in PROGRAMS.items():
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} (Debian: {package}) is not installed")
+
+
 RECOMMENDED = Pace(1, 15, 15)
 QUICK = Pace(100, 0.25, 0.15)
 
@@ -142,9 +149,6 @@ class Watch:
     pager: Pager = field(default_factory=Pager)
 
     def __post_init__(self) -> None:
-        for program, package in PROGRAMS.items():
-            if shutil.which(program) is None:
-                pytest.skip(f"{program} (Debian: {package}) is not installed")
         self._prometheus = f"127.0.0.1:{free_port()}"
         self._alertmanager = f"127.0.0.1:{free_port()}"
         self._client = httpx.Client(timeout=20, trust_env=False)

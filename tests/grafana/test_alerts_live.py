@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from alerting_stack import Message
+from alerting_stack import Message, skip_without_programs
 from live.running_gateway import eventually
 from troubles import Cause, Troubles
 
@@ -48,6 +48,7 @@ HELD_BACK: list[Cause] = [
 
 @pytest.fixture(scope="module")
 def troubles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubles]:
+    skip_without_programs()
     troubles = Troubles(tmp_path_factory.mktemp("troubles"))
     try:
         troubles.begin()

@@ -1,6 +1,7 @@
 "use strict";
 /* What changes something: it is asked for once more, done, and answered with its receipt, in one dialog; and the list of what was
-   done from this page. An act is `{title, says, label, hasReason?, run(reason), then?, undo?}`; `run` gives the API's answer. */
+   done from this page. An act is `{title, says, label, hasReason?, run(reason), then?, undo?}`; `run` gives the API's answer, and nobody
+   waits for `then`. */
 
 let act = null;
 let isBusy = false;
@@ -26,7 +27,7 @@ async function carryOut(event) {
   say("dialog-problem");
   try {
     showReceipt(await act.run($("reason").value.trim()));
-    await act.then?.();
+    act.then?.();
   } catch (error) {
     if (error instanceof Left) return;
     if (!(error instanceof Refused)) throw error;
@@ -45,7 +46,7 @@ function setBusy(isIt) {
   }
 }
 
-/* In the dialog, and on the list. What can be undone can be undone from both. */
+/* In the dialog, and on the list. What can be undone is undone from the list. */
 function showReceipt(receipt) {
   const { title, undo } = act;
   say("dialog-title", `${title}: done`);
@@ -86,6 +87,10 @@ function receiptOf(receipt) {
 
 $("dialog-form").addEventListener("submit", carryOut);
 $("dialog-close").addEventListener("click", () => isBusy || $("dialog").close());
+$("dialog").addEventListener("close", () => {
+  const { activeElement, body } = document;
+  keepFocus(activeElement === body || $("dialog").contains(activeElement)); // the button it came from is gone
+});
 $("dialog").addEventListener("cancel", (event) => isBusy && event.preventDefault()); // what is on its way is waited for
 
 /* Revoking by name. */

@@ -35,6 +35,7 @@ async function findUser(name) {
 }
 
 function showUser({ name, path, account, sessions, damaged, blocked, events }) {
+  const hasFocus = $("user-found").contains(document.activeElement);
   $("user").value = name;
   say("user-said", `${name}: ${account ? counted(sessions.length, "session") : "no account"}${blocked ? ", blocked" : ""}`);
   $("user-found").hidden = false;
@@ -48,6 +49,12 @@ function showUser({ name, path, account, sessions, damaged, blocked, events }) {
     h("ul", { class: "sessions" }, sessions.map((session) => sessionItem(name, session)), damaged.map(damagedItem)),
     events.length ? h("h4", {}, "Last heard of") : "",
     h("ul", { class: "heard small" }, events.map(heardItem)));
+  keepFocus(hasFocus);
+}
+
+/* What had the focus was replaced: a keyboard goes on from here, and not from the top of the page. */
+function keepFocus(isLost) {
+  if (isLost) $("user").focus();
 }
 
 function accountInWords(account) {
