@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -229,18 +229,18 @@ async def test_an_allowed_request_in_words_of_the_conventions(traced: DataPlane,
 @pytest.mark.parametrize(
     ("sent", "status", "reason", "route"),
     [
-        (request("/orders"), 401, "no-token", "app"),
-        (request("/orders", token="eyJhbGciOiJSUzI1NiJ9.x.y"), 401, "malformed-token", "app"),
-        (request("/admin/", token=alice(groups=[])), 403, "forbidden", "admin"),
-        (request("/auth/nowhere"), 404, "no-route", None),
-        (request("/", "Content-Length: 11", method="POST", token=alice()), 413, "too-large", "app"),
+        (lambda: request("/orders"), 401, "no-token", "app"),
+        (lambda: request("/orders", token="eyJhbGciOiJSUzI1NiJ9.x.y"), 401, "malformed-token", "app"),
+        (lambda: request("/admin/", token=alice(groups=[])), 403, "forbidden", "admin"),
+        (lambda: request("/auth/nowhere"), 404, "no-route", None),
+        (lambda: request("/", "Content-Length: 11", method="POST", token=alice()), 413, "too-large", "app"),
     ],
 )
 async def test_a_refusal_says_why(
-    start: Start, backend: RecordingBackend, kept: Kept, sent: bytes, status: int, reason: str, route: str | None
+    start: Start, backend: RecordingBackend, kept: Kept, sent: Callable[[], bytes], status: int, reason: str, route: str | None
 ) -> None:
     gateway = await start(backend.port, parts={"spans": kept.queue}, limits={"body": 10}, **ALL)
-    assert (await gateway.ask(sent)).reason == reason
+    assert (await gateway.ask(sent())).reason == reason
     (server,) = await kept.trace(1)
     told = server.attributes
     assert (told["gateway.decision"], told["gateway.reason"], told["error.type"]) == ("deny", reason, reason)
