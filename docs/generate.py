@@ -58,8 +58,9 @@ Refused, because it could be read in two ways or cannot work:
   (`postgres`, `geoip`, `otel`)
 - no admin token, one under 32 bytes, the same one twice; the admin listener on the public port
 - an issuer that mixes HS… with public-key algorithms, or whose HS… secret would come from a URL
-- `store.url` with Sentinel or Cluster (not supported yet); files of `tls`, `webhook` and `tracing`, and the folder of `pages`,
-  that are not there; the same secret or the same event of `webhook`, or the same header of `tracing`, twice
+- a `store.url` that names no service (Sentinel), or a database (Cluster)
+- files of `tls`, `webhook` and `tracing`, and the folder of `pages`, that are not there
+- the same secret or the same event of `webhook`, or the same header of `tracing`, twice
 
 Warned about, because it is probably not what was meant, or opens something:
 

@@ -11,11 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 from gateway.admin.health import StoreStatus
 from gateway.clock import Clock
 from gateway.config.schema import Config
+from gateway.config.store_url import without_password
 from gateway.errors import GatewayError, StoreError, StoreUnfit
 from gateway.revocation.lifetimes import Lifetimes
 from gateway.revocation.log import RevocationLog
@@ -182,12 +182,3 @@ class Storekeeper:
             logger.info("The store %s answers again", self.shown_url)
         self._is_told = bool(problem)
         self._problem = problem
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown: user and password are left out, and so is a query that could hold them."""
-    if url == EMBEDDED:
-        return url
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"

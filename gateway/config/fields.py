@@ -20,6 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.config.address import Address, parse_address
+from gateway.config.store_url import SPELLINGS, parse_store_url
 from gateway.config.units import (
     DURATION_PATTERN,
     SIZE_PATTERN,
@@ -316,24 +317,13 @@ def _header_line(value: Any) -> str:
     return f"{found[1]}: {found[2]}"
 
 
-_STORES: Final = ("redis", "rediss", "unix")
-_LATER_STORES: Final = ("redis+sentinel://", "redis+cluster://", "rediss+sentinel://", "rediss+cluster://")
-
-
 def _store_url(value: Any) -> str:
     if value == "embedded":
         return "embedded"
-    if isinstance(value, str) and value.startswith(_LATER_STORES):
-        raise ValueError("Sentinel and Cluster are not supported yet; give one server as redis://, rediss:// or unix://")
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        usable = parts is not None and parts.scheme in _STORES and parts.port != 0
-        usable = usable and parts is not None and bool(parts.path if parts.scheme == "unix" else parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be embedded, or a URL that begins with redis://, rediss:// or unix:// (unix:///run/valkey.sock)")
-    return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"must be embedded, or a URL that begins with {SPELLINGS}")
+    parse_store_url(value)
+    return value
 
 
 def _database(value: Any, info: ValidationInfo) -> str:

@@ -103,7 +103,8 @@ class Store(Block):
     url: StoreUrl = setting(
         "embedded",
         "Where revocations are recorded: `embedded` (a Valkey server that the gateway starts itself), `redis://`, "
-        "`rediss://` or `unix://`. "
+        "`rediss://` or `unix://`; `redis+sentinel://host:26379,host:26379/service` (the master that sentinels name) or "
+        "`redis+cluster://host:6379,host:6379`, and with TLS `rediss+sentinel://`, `rediss+cluster://`. "
         "Gateways that shall know each other's revocations share one store.",
         secret=True,
     )

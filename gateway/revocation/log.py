@@ -209,8 +209,7 @@ class RevocationLog:
         async with self._waiting, self._store.pubsub() as acks:
             async with self._appending, self._own_connection(deadline) as connection:
                 durability = Durability(connection)
-                await durability.before_append()
-                appended = await self._append_until(connection, script, keys, arguments, acks, deadline)
+                appended = await self._append_until(connection, durability, script, keys, arguments, acks, deadline)
                 tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
                 durable = await durability.after_append()
             await self._listen(acks, tally, deadline)
@@ -249,6 +248,7 @@ class RevocationLog:
     async def _append_until(
         self,
         connection: Store,
+        durability: Durability,
         script: Script,
         keys: Sequence[str],
         arguments: Sequence[Argument],
@@ -257,6 +257,7 @@ class RevocationLog:
     ) -> _Appended:
         while True:
             try:
+                await durability.before_append()  # each time: after a failover another server is asked
                 with store_errors():
                     await acks.subscribe(ACKS)
                 answer = await _append(connection, script, keys, arguments)

@@ -2,7 +2,8 @@
 
 redis-py's defaults would let one command on a store that accepts and hangs wait for a minute, and would repeat
 commands on its own. Here every wait has a limit and nothing is repeated: who asks knows whether repeating is safe. Who finds
-all connections taken waits for one, as long as for an answer: a hundred logins at once are not an outage.
+all connections taken waits for one, as long as for an answer: a hundred logins at once are not an outage. The store may be one
+server, the master that sentinels name (sentinel.py), or a cluster (cluster.py); whoever asks sees one `Store`.
 
 Every failure is `StoreUnavailable`: no connection, a timeout, and each error the store answers (`LOADING`, `READONLY`,
 `OOM`, `BUSY`, `WRONGTYPE`, `NOAUTH`, `MOVED`…). None of them says anything about what is revoked, so none is read as
@@ -10,52 +11,84 @@ Every failure is `StoreUnavailable`: no connection, a timeout, and each error th
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from gateway.config.store_url import StoreUrl, parse_store_url
 from gateway.errors import ConfigurationError, StoreUnavailable
+from gateway.store.cluster import HOME_SLOT, ClusterStore, Nodes, SlotPlace
+from gateway.store.moving import Address, MovingPool
+from gateway.store.sentinel import SentinelPlace
 
 Store = Redis
 Argument = bytes | str | int | float
 
 DEFAULT_TIMEOUT_S: Final = 1.0
-SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: int = 32) -> Store:
-    """A client for the store. Nothing is sent before its first command; close it with `aclose()`."""
-    if not url.startswith(SCHEMES):
-        raise ConfigurationError(
-            [f"store.url: {url.partition('://')[0]}:// is not supported; use redis://, rediss:// or unix://"]
-        )
+    """A client for the store. Nothing is sent before its first command; close it with `aclose()`.
+
+    `max_connections` is the bound for each server, of which a cluster has several.
+    """
     try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-            max_connections=max_connections,
-            protocol=2,
-            decode_responses=False,
-        )
-        client: Store = Redis.from_pool(pool)
+        found = parse_store_url(url)
+        options: dict[str, Any] = {
+            "timeout": timeout_s,
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+            "retry": Retry(NoBackoff(), 0),
+            "health_check_interval": 0,
+            "max_connections": max_connections,
+            "protocol": 2,
+            "decode_responses": False,
+        }
+        if found.kind == "sentinel":
+            return _sentinel(found, options)
+        if found.kind == "cluster":
+            return _cluster(found, options)
+        return _server(found.plain, options)
     except ValueError as error:
         raise ConfigurationError([f"store.url: {error}"]) from error
-    return client
 
 
 async def command(store: Store, *parts: Argument) -> Any:
     """One command; the answer is the store's, unread. Raises `StoreUnavailable`."""
     with store_errors():
         return await store.execute_command(*parts)  # type: ignore[no-untyped-call]
+
+
+async def many_commands(store: Store, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    """The answers, in order; a command's error answer is the `RedisError` in its place. Raises `StoreUnavailable`: no answer.
+
+    One write to each server. They are no transaction.
+    """
+    with store_errors():
+        if isinstance(store, ClusterStore):
+            return await store.many(commands)
+        pipeline = store.pipeline(transaction=False)
+        for parts in commands:
+            pipeline.execute_command(*parts)
+        return await pipeline.execute(raise_on_error=False)
+    raise AssertionError  # for the type checker: the door lets nothing through in silence
+
+
+async def each_server(store: Store) -> AsyncIterator[Store]:
+    """Every server that takes writes: the masters of a cluster, else the only one. Raises `StoreUnavailable`."""
+    if not isinstance(store, ClusterStore):
+        yield store
+        return
+    with store_errors():
+        masters = await store.nodes.masters()
+    for node in masters:
+        yield store.nodes.client_of(node)
 
 
 @contextmanager
@@ -74,3 +107,34 @@ def store_errors() -> Iterator[None]:
             raise StoreUnavailable(f"{type(error).__name__}: {error}"[:200]) from error
     if task is not None and task.cancelling() > cancelled_before:
         raise asyncio.CancelledError
+
+
+def _server(url: str, options: dict[str, Any]) -> Store:
+    client: Store = Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+    return client
+
+
+def _sentinel(url: StoreUrl, options: dict[str, Any]) -> Store:
+    shared = _server_options(url, options)
+    theirs = shared | {"db": 0, "username": url.sentinel_user, "password": url.sentinel_password, "max_connections": 1}
+    sentinels = [_at(address, theirs) for address in url.hosts]
+    client: Store = Redis.from_pool(MovingPool(SentinelPlace(sentinels, url.service, options["socket_timeout"]), **shared))
+    return client
+
+
+def _cluster(url: StoreUrl, options: dict[str, Any]) -> Store:
+    shared = _server_options(url, options)
+    nodes = Nodes(url.hosts, lambda address: _at(address, shared), options["socket_timeout"])
+    return ClusterStore(MovingPool(SlotPlace(nodes, HOME_SLOT), **shared), nodes)
+
+
+def _server_options(url: StoreUrl, options: dict[str, Any]) -> dict[str, Any]:
+    """What every server of the store is connected with: all of the URL but the address."""
+    found: dict[str, Any] = {"connection_class": Connection, **options, **parse_url(url.plain)}
+    return {name: value for name, value in found.items() if name not in ("host", "port")}
+
+
+def _at(address: Address, options: dict[str, Any]) -> Store:
+    host, port = address
+    client: Store = Redis.from_pool(BlockingConnectionPool(host=host, port=port, **options))
+    return client

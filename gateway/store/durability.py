@@ -2,11 +2,14 @@
 [B4].
 
 `WAIT` speaks of the writes of the connection it is sent on, so it must be the very connection that wrote: a client
-library that reconnects in silence would ask about a connection that wrote nothing, and be told yes. The connection's
-number tells. Unknown is no.
+library that reconnects in silence would ask about a connection that wrote nothing, and be told yes. Nor does what one server
+says of its disk hold for the one that a reconnection leads to after a failover. So the connection tells when it is made anew.
+Unknown is no.
 """
 
 from typing import Final
+
+from redis.asyncio.connection import AbstractConnection
 
 from gateway.errors import StoreError
 from gateway.store.client import Store, command
@@ -15,44 +18,53 @@ REPLICA_WAIT_MS: Final = 500
 
 
 class Durability:
-    """Of the writes made on one connection between the two calls."""
+    """Of what one client of a single connection writes between the two calls."""
 
-    __slots__ = ("_connection", "_is_flushed", "_number")
+    __slots__ = ("__weakref__", "_attempts", "_client", "_connection", "_is_flushed", "_is_same")
 
-    def __init__(self, connection: Store) -> None:
-        self._connection = connection
+    def __init__(self, client: Store) -> None:
+        self._client = client
+        self._connection: AbstractConnection | None = None
         self._is_flushed = False
-        self._number = 0
+        self._is_same = False
+        self._attempts = 0
 
     async def before_append(self) -> None:
-        """Remember the connection, and how the store writes."""
+        """Ask how the store writes; from here on the connection must stay. Call it again before each further attempt."""
+        self._attempts += 1
         self._is_flushed = await self._flushes_always()
-        if not self._is_flushed:
-            self._number = await self._connection_number()
+        if self._connection is None and self._client.connection is not None:
+            self._connection = self._client.connection
+            self._connection.register_connect_callback(self._note_reconnection)  # type: ignore[no-untyped-call]
+        self._is_same = self._connection is not None and self._connection.is_connected
 
     async def after_append(self) -> bool:
-        """Whether what was written since is durable."""
-        if self._is_flushed:
-            return True
+        """Whether what was written since is durable. To be called once: the connection goes back to others."""
         try:
-            replicas = int(await command(self._connection, "WAIT", 1, REPLICA_WAIT_MS))
+            return (self._is_flushed or await self._has_replica()) and self._is_same
+        finally:
+            if self._connection is not None:
+                self._connection.deregister_connect_callback(self._note_reconnection)  # type: ignore[no-untyped-call]
+
+    async def _has_replica(self) -> bool:
+        """NB: what an attempt wrote whose answer was lost, another connection wrote: `WAIT` does not speak of that."""
+        if self._attempts > 1:
+            return False
+        try:
+            return int(await command(self._client, "WAIT", 1, REPLICA_WAIT_MS)) >= 1
         except StoreError:
             return False
-        return replicas >= 1 and self._number != 0 and await self._connection_number() == self._number
+
+    def _note_reconnection(self, _: AbstractConnection) -> None:
+        self._is_same = False
 
     async def _flushes_always(self) -> bool:
         try:
-            settings = dict(await command(self._connection, "CONFIG GET", "append*"))
+            settings = dict(await command(self._client, "CONFIG GET", "append*"))
         except StoreError:
             return False
         found = {_text(name): _text(value) for name, value in settings.items()}
         return found.get("appendonly") == "yes" and found.get("appendfsync") == "always"
-
-    async def _connection_number(self) -> int:
-        try:
-            return int(await command(self._connection, "CLIENT ID"))
-        except StoreError:
-            return 0
 
 
 def _text(raw: bytes | str) -> str:

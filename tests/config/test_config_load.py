@@ -331,8 +331,13 @@ def test_relative_paths_start_from_the_files_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("store: {url: 'redis+sentinel://a/b'}", "Sentinel and Cluster are not supported yet"),
-        ("store: {url: 'redis+cluster://a/b'}", "Sentinel and Cluster are not supported yet"),
+        ("store: {url: 'redis+sentinel://a'}", "needs the service that the sentinels watch"),
+        ("store: {url: 'redis+sentinel://a/b/c'}", "the database behind the service is a number"),
+        ("store: {url: 'redis+sentinel://a,/b'}", "needs a host"),
+        ("store: {url: 'redis+cluster://a/1'}", "a cluster has one database only"),
+        ("store: {url: 'redis+cluster://a,b:0'}", "a port from 1 to 65535"),
+        ("store: {url: 'redis://a,b'}", "names several servers"),
+        ("store: {url: 'unix+sentinel://a/b'}", "must be embedded, or a URL"),
         ("store: {url: 'http://a/b'}", "must be embedded, or a URL"),
         ("store: {max_staleness: 10ms}", "must be at least 200ms"),
         ("workers: 0", "must be from 1 to 256, or auto"),

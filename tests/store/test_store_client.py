@@ -12,7 +12,7 @@ from gateway.store.client import Store, command, connect
 from gateway.store.scripts import Script, load_script, run_script
 
 
-@pytest.mark.parametrize("url", ["http://x", "redis+cluster://x", "", "embedded", "redis://x:notaport"])
+@pytest.mark.parametrize("url", ["http://x", "redis+sentinel://x", "", "embedded", "redis://x:notaport"])
 def test_an_address_that_cannot_be_used_is_refused_by_name(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"store\.url"):
         connect(url)

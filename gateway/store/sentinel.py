@@ -1,0 +1,90 @@
+"""Where the master of a service is, from the sentinels that watch it.
+
+Every connection asks them when it is made (moving.py) and then asks the server for its role: sentinels learn of a failover one
+after the other, and a server that is being demoted or promoted does not know it at once. While connections are idle the
+sentinels are asked in the background once a second, so that a master that was cut off, and is told nothing, is left too. When
+no sentinel answers, the connections there are go on: the sentinels are not on the way of a command.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as NoConnection
+
+from gateway.store.asking import newest
+from gateway.store.moving import Address
+
+CHECK_EVERY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one sentinel says: the master's address, and the epoch of the failover that made it the master."""
+
+    epoch: int
+    address: Address
+
+
+class SentinelPlace:
+    """The master of one service. Per pool: one connection to each sentinel, and what they said last."""
+
+    def __init__(self, sentinels: Sequence[Redis], service: str, timeout_s: float) -> None:
+        self._sentinels = sentinels
+        self._service = service
+        self._timeout_s = timeout_s
+        self._asking: asyncio.Task[Address] | None = None
+        self._address: Address | None = None
+        self._asked_at = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"<SentinelPlace {self._service} at {self._address}>"
+
+    async def find(self) -> Address:
+        """The master's address, from sentinels that are asked now."""
+        return await asyncio.shield(self._ask())
+
+    async def is_still_at(self, address: Address) -> bool:
+        """As of what was heard last; it is asked anew for the next time when that is a second old."""
+        if asyncio.get_running_loop().time() - self._asked_at > CHECK_EVERY_S:
+            self._ask()
+        return self._address in (None, address)
+
+    async def refuse_wrong(self, connection: AbstractConnection) -> None:
+        await connection.send_command("ROLE", check_health=False)
+        role = (await connection.read_response())[0]
+        if role != b"master":
+            raise NoConnection(f"the sentinels' master of {self._service} says that it is a {role.decode('utf-8', 'replace')}")
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        for sentinel in self._sentinels:
+            await sentinel.aclose()
+
+    def _ask(self) -> "asyncio.Task[Address]":
+        """Those who ask at the same time share the answer."""
+        if self._asking is None:
+            self._asked_at = asyncio.get_running_loop().time()
+            self._asking = asyncio.create_task(self._ask_all())
+            self._asking.add_done_callback(self._note)
+        return self._asking
+
+    def _note(self, task: "asyncio.Task[Address]") -> None:
+        self._asking = None
+        if not task.cancelled() and task.exception() is None:
+            self._address = task.result()
+
+    async def _ask_all(self) -> Address:
+        questions = [self._ask_one(sentinel) for sentinel in self._sentinels]
+        nobody = f"no sentinel that answers knows a master of {self._service}"
+        return (await newest(questions, self._timeout_s, nobody)).address
+
+    async def _ask_one(self, sentinel: Redis) -> _Told:
+        flat = await sentinel.execute_command("SENTINEL", "MASTER", self._service)  # type: ignore[no-untyped-call]
+        found = dict(zip(flat[::2], flat[1::2], strict=True))
+        return _Told(int(found[b"config-epoch"]), (found[b"ip"].decode(), int(found[b"port"])))

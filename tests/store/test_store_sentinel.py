@@ -1,0 +1,46 @@
+"""A store whose master moves: real sentinels, a real failover."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from following import MAX_STALENESS_S, following
+from store_sets import Watched, watched
+
+from gateway.clock import Clock
+from gateway.errors import StoreUnavailable
+from gateway.revocation.entry import Kind, Revocation, fact_key
+from gateway.revocation.log import RevocationLog
+from gateway.store.client import command, connect
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Watched]:
+    with watched(sentinels=1, replicas=1) as service:
+        yield service
+
+
+async def test_a_service_that_the_sentinels_do_not_know_is_unavailable(service: Watched) -> None:
+    client = connect(service.url + "-unknown", timeout_s=0.5)
+    with pytest.raises(StoreUnavailable, match="no sentinel that answers knows a master"):
+        await command(client, "PING")
+    await client.aclose()
+
+
+async def test_a_gateway_follows_the_master_and_keeps_what_was_revoked(service: Watched) -> None:
+    client = connect(service.url)
+    log = RevocationLog(client, Clock(), MAX_STALENESS_S)
+    await log.declare()
+    async with following(service.url) as worker:
+        await worker.until_live()
+        receipt = await log.revoke(Revocation(Kind.USER, "alice"))
+        assert (receipt.complete, receipt.durable, receipt.enforced_by) == (True, True, 1), "a replica has it"
+        old = service.master()
+        await asyncio.to_thread(service.fail_over)
+        await worker.until_polled_again(3)
+        await worker.until_live()
+        assert service.master() is not old
+        assert worker.view.find(fact_key(Kind.USER, "", "alice"))
+        receipt = await log.revoke(Revocation(Kind.USER, "bob"))
+        assert receipt.complete and receipt.enforced_by == 1
+    await client.aclose()
