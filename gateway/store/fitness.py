@@ -3,23 +3,33 @@
 an eviction policy      frees memory by forgetting: a revocation could be what it forgets
 replicas, and no        a master that lost its replicas goes on answering, and renews leases, while another one
 min-replicas-to-write   is master already: a worker on the wrong side would read "nothing new" for ever [L3]
+
+Of a cluster every master is judged: one that evicts could forget that a one-time token was used.
 """
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from gateway.errors import StoreUnfit
-from gateway.store.client import Store, store_errors
+from gateway.store.client import Store, each_server, store_errors
 
 _KEEPS_EVERYTHING: Final = "noeviction"
 
 
 async def refuse_unfit(store: Store) -> None:
     """Raise StoreUnfit, with what to change, or StoreUnavailable. Says nothing about the store's content."""
-    with store_errors():
-        memory = await store.info("memory")
-        replication = await store.info("replication")
+    async for server in each_server(store):
+        with store_errors():
+            memory = await server.info("memory")
+            replication = await server.info("replication")
+        for problem in problems_of(memory, replication):
+            raise StoreUnfit(problem)
+
+
+def problems_of(memory: Mapping[str, Any], replication: Mapping[str, Any]) -> Iterator[str]:
+    """What must be changed, from the two sections of `INFO`."""
     policy = memory.get("maxmemory_policy", _KEEPS_EVERYTHING)
     if policy != _KEEPS_EVERYTHING and memory.get("maxmemory", 0):
-        raise StoreUnfit(f"maxmemory-policy is {policy}, which forgets revocations when memory is short; set it to noeviction")
+        yield f"maxmemory-policy is {policy}, which forgets revocations when memory is short; set it to noeviction"
     if replication.get("connected_slaves", 0) and "min_slaves_good_slaves" not in replication:
-        raise StoreUnfit("it has replicas but min-replicas-to-write is 0, so a cut-off master would go on answering; set it to 1")
+        yield "it has replicas but min-replicas-to-write is 0, so a cut-off master would go on answering; set it to 1"
