@@ -11,31 +11,36 @@ only one that computes what a change results in, so of two reports about one key
 So facts leave by expiry or by a lift and in no other way. A lifted fact stays as a row of value 0 until its expiry: an
 older report that comes late finds it there and revives nothing.
 
-Two tables. `_followed` holds the facts of the present epoch. `_kept` holds what no lift can touch any more and only
-grows: facts of epochs that ended (their sequences mean nothing in the new one), and not-befores into which facts were
-folded.
+Tables: `_followed` holds the facts of the present epoch. `_kept` are those of epochs that ended: their sequences mean
+nothing in a later one, so nothing in them changes. They are written back to the store [L5] and then forgotten, because
+the present epoch has them (`let_go`). `_own` is what this worker alone says, which no lift can touch and only grows: what it
+refuses before the store knows, and not-befores into which facts were folded; it is found by the hash of a key, since of a
+not-before to fold into only that is kept.
 
 Folding [L9]: above `max_entries` the older half of a segment's token facts, those that name a not-before which may
 stand in for them, become that not-before. It is the second of the revocation plus a margin for issuers' clocks that
 run ahead, so every folded token stays refused; others of the same user (or, when the user is not known, of the same
 issuer) issued before are refused with them: it over-refuses, it never forgets. Sessions, blocks, keys, versions and
 not-befores never fold, since no not-before says what they say; if they alone exceed the bound, the bound gives way
-(`is_over_full`), not the facts.
+(`is_over_full`), not the facts. What was folded cannot be written back; `folded_until` says which tokens it concerns.
 
 The view knows no time, no store and no log. Ages are judged by who asks: `proven_at` is in boot time and says when the
 request of the newest proof of freshness was sent [L3].
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Final, NamedTuple
 
-from gateway.revocation.entry import KINDS, LARGEST_VALUE, NO_KEY, Entry, Kind
+from gateway.revocation.entry import KINDS, LARGEST_VALUE, NO_KEY, PERMANENT, Entry, Kind
 from gateway.revocation.state import Event, State, next_state
-from gateway.revocation.table import SEGMENT_BITS, Row, Table, expiry_minutes
+from gateway.revocation.table import NEVER, SEGMENT_BITS, Row, Table, expiry_minutes, expiry_seconds, key_of_hash
 
 DEFAULT_MAX_ENTRIES: Final = 5_000_000
-_USER: Final = KINDS.index(Kind.USER) + 1
+NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS, start=1)}
+"""How a kind is told in a byte."""
+
+_USER: Final = NUMBERS[Kind.USER]
 
 
 class Fact(NamedTuple):
@@ -60,17 +65,21 @@ class View:
         "_fold_margin_s",
         "_fold_next",
         "_followed",
+        "_is_more_said",
         "_kept",
         "_max_entries",
+        "_own",
         "_purge_next",
         "_room",
         "_segment_bits",
         "complete_since",
         "epoch",
+        "folded_until",
         "position",
         "proven_at",
         "revision",
         "state",
+        "uses_since",
         "was_live",
     )
 
@@ -85,7 +94,9 @@ class View:
         self._fold_margin_s = fold_margin_s
         self._segment_bits = segment_bits
         self._followed = Table(segment_bits)
-        self._kept: Table | None = None
+        self._kept: tuple[Table, ...] = ()
+        self._own: Table | None = None
+        self._is_more_said = False  # by the two of them
         self._room = max_entries
         self._purge_next = 0
         self._fold_next = 0
@@ -94,11 +105,13 @@ class View:
         self.was_live = False
         self.revision = 0
         self.complete_since = 0.0
+        self.uses_since = 0.0  # what else the store holds (uses of one-time tokens) is complete since then [T5]
+        self.folded_until = 0  # tokens issued up to that second may be refused by a fact that was folded
         self.epoch = ""
         self.position = 0  # up to which entry of the epoch's log this is
 
     def __len__(self) -> int:
-        return self._followed.count + (self._kept.count if self._kept else 0)
+        return sum(table.count for table in self._tables())
 
     @property
     def is_over_full(self) -> bool:
@@ -107,9 +120,12 @@ class View:
 
     def find(self, key: bytes) -> int:
         """The value of the fact with this key; 0: no such fact."""
-        if self._kept is None:
-            return self._followed.find(key)
-        return max(self._followed.find(key), self._kept.find(key))
+        found = self._followed.find(key)
+        return max(found, self._find_beside(key)) if self._is_more_said else found
+
+    def _find_beside(self, key: bytes) -> int:
+        own = 0 if self._own is None else self._own.find(key_of_hash(hash(key)))
+        return max((own, *(table.find(key) for table in self._kept)))
 
     def is_fresh(self, boot_now: float, max_staleness_s: float) -> bool:
         """Whether the absence of a fact may be read as "not revoked"."""
@@ -120,19 +136,40 @@ class View:
         self.state = next_state(self.state, event)
         self.was_live = self.was_live or self.state is State.LIVE
 
-    def adopt(self, epoch: str, complete_since: float) -> None:
-        """Begin to follow an epoch. What is known of the one before stays, beyond the reach of lifts."""
+    def adopt(self, epoch: str, complete_since: float, uses_since: float = 0.0) -> None:
+        """Begin to follow an epoch. What is known of the one before stays, beyond the reach of lifts, until it is let go."""
         if epoch != self.epoch:
-            self._keep_followed()
+            if self._followed.count:
+                self._kept = (*self._kept, self._followed)
+                self._followed = Table(self._segment_bits)
+                self.revision += 1
             self.epoch = epoch
             self.position = 0
+            self._make_room()
         self.complete_since = max(self.complete_since, complete_since)
+        self.uses_since = max(self.uses_since, uses_since)
+
+    def held(self) -> Iterator[list[Fact]]:
+        """All that can be written back to a store, some hundreds at a time. The view may change in between."""
+        for table in (*self._kept, self._followed):
+            for segment in range(table.segments):
+                facts = [_fact(row) for row in table.rows(segment) if row.value]
+                if facts:
+                    yield facts
+
+    def let_go(self) -> None:
+        """The present epoch has the facts of those that ended: they were written back and read again."""
+        if self._kept:
+            self._kept = ()
+            self._make_room()
+            self.revision += 1
 
     def apply(self, entry: Entry) -> bool:
         """One entry of the log, in its order or again. Whether anything changed."""
         lifted = entry.sequence if entry.kind is Kind.LIFT else 0
         before = self.revision
-        self.merge([Fact(entry.key, entry.value, entry.expires_at, entry.sequence, lifted, 0, entry.fold_into)])
+        kind = NUMBERS[entry.lifted_kind or entry.kind]
+        self.merge([Fact(entry.key, entry.value, entry.expires_at, entry.sequence, lifted, kind, entry.fold_into)])
         return self.revision != before
 
     def merge(self, facts: Iterable[Fact], latest_not_before: float = inf) -> list[Fact]:
@@ -151,7 +188,7 @@ class View:
             if value > LARGEST_VALUE:
                 value = LARGEST_VALUE
             target = 0 if fold_into == NO_KEY else hash(fold_into)
-            news += join(hash(key), value, expiry_minutes(expires_at), sequence, lifted, target)
+            news += join(key, value, expiry_minutes(expires_at), sequence, lifted, kind, target)
             if table.count > self._room and table.foldable:
                 self._fold()
         self.revision += news
@@ -159,9 +196,7 @@ class View:
 
     def enforce_locally(self, key: bytes, value: int, expires_at: int) -> None:
         """Refuse by a fact that the store may not have yet: a log-out whose answer was lost [R5]. No lift reaches it."""
-        if self._kept is None:
-            self._kept = Table(self._segment_bits)
-        self._kept.grow_only(hash(key), value, expiry_minutes(expires_at))
+        self._say_alone(hash(key), value, expiry_minutes(expires_at))
         self._make_room()
         self.revision += 1
 
@@ -170,28 +205,24 @@ class View:
         minute = expiry_minutes(now)
         left = 0
         for _ in range(min(budget, self._followed.segments)):
-            for table in (self._followed, self._kept):
-                if table is not None and table.has_expired(self._purge_next, minute):
+            for table in self._tables():
+                if table.has_expired(self._purge_next, minute):
                     left += table.keep(self._purge_next, lambda row: row.expires >= minute)
             self._purge_next = (self._purge_next + 1) % self._followed.segments
         self._make_room()
         return left
 
-    def _keep_followed(self) -> None:
-        ended, self._followed = self._followed, Table(self._segment_bits)
-        if not ended.count:
-            return
-        if self._kept is None:
-            self._kept = Table(self._segment_bits)
-        for segment in range(ended.segments):
-            for row in ended.rows(segment):
-                if row.value:
-                    self._kept.grow_only(row.key, row.value, row.expires)
-        self._make_room()
-        self.revision += 1
+    def _tables(self) -> tuple[Table, ...]:
+        return (self._followed, *self._kept, *(() if self._own is None else (self._own,)))
+
+    def _say_alone(self, fingerprint: int, value: int, expires: int) -> None:
+        if self._own is None:
+            self._own = Table(self._segment_bits)
+        self._own.grow_only(key_of_hash(fingerprint), value, expires)
 
     def _make_room(self) -> None:
-        self._room = self._max_entries - (self._kept.count if self._kept else 0)
+        self._is_more_said = bool(self._kept) or self._own is not None
+        self._room = self._max_entries - (len(self) - self._followed.count)
 
     def _fold(self) -> None:
         """One segment's older token facts become not-befores. Called for every fact above the bound, while any can fold."""
@@ -201,14 +232,18 @@ class View:
         if not foldable:
             return
         newest = foldable[(len(foldable) - 1) // 2]
-        if self._kept is None:
-            self._kept = Table(self._segment_bits)
         for row in self._followed.rows(segment):
             if _folds(row, newest):
-                self._kept.grow_only(row.target, row.value + self._fold_margin_s, row.expires)
+                self._say_alone(row.target, row.value + self._fold_margin_s, row.expires)
+                self.folded_until = max(self.folded_until, row.value + self._fold_margin_s)
         self._followed.keep(segment, lambda row: not _folds(row, newest))
         self._make_room()
 
 
 def _folds(row: Row, newest: int) -> bool:
     return bool(row.target) and 0 < row.value <= newest
+
+
+def _fact(row: Row) -> Fact:
+    expires_at = PERMANENT if row.expires == NEVER else expiry_seconds(row.expires)
+    return Fact(row.key, row.value, expires_at, row.sequence, 0, row.kind)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.revocation.entry import PERMANENT, Entry, Kind, everybody_key, fact_key
 from gateway.revocation.state import Event, State
 from gateway.revocation.table import NEVER, Table, expiry_minutes
-from gateway.revocation.view import Fact, View
+from gateway.revocation.view import NUMBERS, Fact, View
 
 LATER = 1_900_000_000
 
@@ -102,7 +102,7 @@ def test_the_table_is_a_dict(changes: list[tuple[int, int, int]], bits: int) -> 
     table, model = Table(bits), dict[bytes, tuple[int, int]]()
     for sequence, (number, value, minute) in enumerate(changes, start=1):
         old_value, old_minute = model.get(key(number), (0, 0))
-        table.join(hash(key(number)), value, minute, sequence, 0, 0)
+        table.join(key(number), value, minute, sequence, 0, 1, 0)
         model[key(number)] = max(value, old_value), max(minute, old_minute)
     for minute in (0, 500, 1500, NEVER):
         for segment in range(table.segments):
@@ -135,6 +135,40 @@ def test_L4_facts_of_an_ended_epoch_stay_and_no_lift_of_another_epoch_touches_th
     view.apply(entry(3, 1, 0, lift=True))
     assert view.find(key(1)) == 100
     assert view.complete_since == 1000.0
+
+
+def test_L4_facts_of_an_ended_epoch_are_let_go_when_the_present_one_has_them() -> None:
+    view = View()
+    view.adopt("7", 0.0)
+    view.apply(entry(40, 1, 100))
+    view.adopt("8", 0.0)
+    view.merge(fact._replace(sequence=9) for facts in view.held() for fact in facts)
+    view.let_go()
+    assert view.find(key(1)) == 100
+    view.apply(entry(10, 1, 0, lift=True))
+    assert view.find(key(1)) == 0
+
+
+@given(steps)
+def test_L5_what_is_held_is_enough_to_say_it_all_again(changes: list[tuple[int, int, bool]]) -> None:
+    """Key, kind, value and expiry come back from the table as they went in; what was lifted is not held."""
+    view, again = View(segment_bits=1), View(segment_bits=1)
+    for applied in history(changes)[0]:
+        view.apply(applied)
+    for facts in view.held():
+        again.merge(facts)
+        assert all(fact.kind == NUMBERS[Kind.USER] and 0 <= fact.expires_at - LATER < 60 for fact in facts)
+    assert read(again) == read(view)
+
+
+def test_L5_what_was_folded_is_not_held_and_says_so() -> None:
+    view = View(max_entries=10, fold_margin_s=5, segment_bits=0)
+    view.merge([Fact(key(number), 1000 + number, LATER, number, 0, 0, everybody_key("i")) for number in range(1, 12)])
+    held = {fact.key for facts in view.held() for fact in facts}
+    folded = [number for number in range(1, 12) if key(number) not in held]
+    assert folded and view.folded_until == 1000 + max(folded) + 5
+    assert view.find(everybody_key("i")) == view.folded_until
+    assert everybody_key("i") not in held
 
 
 def test_L6_facts_leave_by_expiry_and_not_before() -> None:
