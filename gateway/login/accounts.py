@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 FIRST_VERSION: Final = 1
 MOST_PER_PAGE: Final = 1000
 MOST_GROUPS: Final = 100
-LONGEST_GROUP: Final = 128
+LONGEST_GROUP: Final = 255
+"""Bytes: what a token may name, of any issuer (enforce/claims.py)."""
 LARGEST_GROUPS: Final = 2048
 """Bytes of all of them, as JSON. They travel in the access cookie, and browsers silently drop one of more than 4096 bytes."""
 _COLUMNS: Final = "sub, email, password, version, groups, created, changed"
@@ -157,8 +158,8 @@ def ordered_groups(groups: Iterable[str]) -> tuple[str, ...]:
     if len(ordered) > MOST_GROUPS:
         raise ValueError(f"an account may have at most {MOST_GROUPS} groups")
     for group in ordered:
-        if not 0 < len(group) <= LONGEST_GROUP or not group.isprintable() or group != group.strip():
-            raise ValueError(f"a group's name has 1 to {LONGEST_GROUP} printable characters and no space around it")
+        if not group.isprintable() or group != group.strip() or not 0 < len(group.encode()) <= LONGEST_GROUP:
+            raise ValueError(f"a group's name has 1 to {LONGEST_GROUP} bytes, all printable, and no space around it")
     if len(json.dumps(ordered, ensure_ascii=False).encode()) > LARGEST_GROUPS:
         raise ValueError(f"an account's groups may have {LARGEST_GROUPS} bytes in all: they travel in a cookie")
     return ordered

@@ -142,12 +142,14 @@ def is_renewed(token: Verified, plane: "Plane", now: float, boot: float) -> bool
     moment, the connection stays.
     """
     entry = plane.known.sessions.find(token.record_name, boot)
-    expired_for_s = now - token.expires_at
+    last_expiry = token.expires_at
     if isinstance(entry, Entry) and isinstance(entry.record, Record):
-        if entry.record.access_expires > now:
+        last_expiry = max(last_expiry, entry.record.access_expires)
+        if now < last_expiry:
             return True
-        if boot - entry.fetched_at < expired_for_s - LOOK_AGAIN_AFTER_S:
+        if boot - entry.fetched_at < now - last_expiry - LOOK_AGAIN_AFTER_S:
             return False
+    expired_for_s = now - last_expiry
     if expired_for_s > LOOK_AGAIN_AFTER_S:
         plane.sessions.look_again(token.record_name)
     return expired_for_s < PATIENCE_S
