@@ -153,7 +153,7 @@ class Browser:
         return self.ask("DELETE", path, "Sec-Fetch-Site: same-origin")
 
     def register(self, email: str, password: str = PASSWORD) -> Reply:
-        """From a network of its own, unless the browser has one: they are limited by network, and one gateway serves many tests."""
+        """From a network of its own, unless the browser has one: they are limited by network, and one gateway serves many."""
         number = next(_numbers)
         elsewhere = () if self.address else (f"X-Forwarded-For: 10.{number >> 8 & 255}.{number & 255}.1",)
         return self.post("/auth/register", {"email": email, "password": password}, *elsewhere)
