@@ -54,7 +54,7 @@ class PageServer:
         self.port = self._server.server_port
         self.url = f"http://{host}:{self.port}/"
         self._server.hosts = frozenset({f"{host}:{self.port}", f"localhost:{self.port}"})
-        Thread(target=self._server.serve_forever, daemon=True).start()
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()

@@ -17,12 +17,18 @@ from gateway.demo.theatre import DEEDS, Theatre
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    """Its key takes a tenth of a second to make."""
+    return Issuer()
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[PageServer]:
+def server(tmp_path: Path, issuer: Issuer) -> Iterator[PageServer]:
     """A page whose gateway is away: every deed fails, and that is no answer of this server's."""
     people = {"alice@example.org": "demo-a", "bob@example.org": "demo-b"}
     away = "127.0.0.1:1"
-    stage = Stage(tmp_path, away, away, away, "", "secret-admin-token", IN_A_HURRY, Issuer(), {}, people, [])
+    stage = Stage(tmp_path, away, away, away, "", "secret-admin-token", IN_A_HURRY, issuer, {}, people, [])
     stage.log.write_text('{"route":"app","path":"/<b>","client":"203.0.113.10"}\n')
     theatre = Theatre(stage)
     theatre.log.read()
