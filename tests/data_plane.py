@@ -7,7 +7,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
@@ -87,6 +87,10 @@ class DataPlane:
             return await client.ask(request)
         finally:
             client.close()
+
+
+Start = Callable[..., Awaitable[DataPlane]]
+"""What fixtures of this name give: start a data plane of the test's own, with settings."""
 
 
 class Reply:

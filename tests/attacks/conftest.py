@@ -1,6 +1,6 @@
 """One data plane and one backend for a file of tests where that is enough, fresh ones where not; on uvloop, as in production."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pytest_asyncio
 import uvloop
 from attack_backend import ByteBackend
 from backends import RecordingBackend
-from data_plane import DataPlane, configuration, data_plane
+from data_plane import DataPlane, Start, configuration, data_plane
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -44,9 +44,6 @@ async def gateway(backend: RecordingBackend, tmp_path_factory: pytest.TempPathFa
     path = configuration(tmp_path_factory.mktemp("gateway"), f"http://127.0.0.1:{backend.port}")
     async with data_plane(path) as running:
         yield running
-
-
-Start = Callable[..., Awaitable[DataPlane]]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="function")

@@ -6,8 +6,7 @@ import contextlib
 import pytest
 from attack_families import get
 from backends import Received, RecordingBackend, plain, raw
-from conftest import Start
-from data_plane import DataPlane, Reply, provider
+from data_plane import DataPlane, Reply, Start, provider
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,8 +5,7 @@ import itertools
 import pytest
 from attack_families import get
 from backends import Received, RecordingBackend, plain
-from conftest import Start
-from data_plane import DataPlane, provider
+from data_plane import DataPlane, Start, provider
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

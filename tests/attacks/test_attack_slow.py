@@ -12,8 +12,7 @@ from attack_corpus import Case, from_files
 from attack_families import LAST_CHUNK, chunked, families, get, post
 from attack_sending import CANARY, answers, closes_without_serving, complaint
 from backends import Received, RecordingBackend, plain, raw
-from conftest import Start
-from data_plane import DataPlane, RawClient
+from data_plane import DataPlane, RawClient, Start
 
 from gateway.proxy.client import HEADS_PER_TURN
 

@@ -13,8 +13,7 @@ import pytest
 from attack_families import get
 from attack_sending import CANARY, answers
 from backends import RecordingBackend, raw
-from conftest import Start
-from data_plane import DataPlane, RawClient, provider
+from data_plane import DataPlane, RawClient, Start, provider
 
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.wire.websocket import accept

@@ -12,12 +12,20 @@ Written on sockets and not on an HTTP library, because a library would have opin
 import base64
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from attacks.wire_gateway import Answer, Wire
+from attacks.wire_gateway import ROUTES, Answer, Wire
+
+ACCOUNTS: dict[str, Any] = {
+    "public_url": "https://shop.example",
+    "accounts": {"database": "sqlite+aiosqlite:///accounts.db", "registration": "open"},
+    "trusted_proxies": ["127.0.0.0/8"],
+    "routes": ROUTES,
+}
+"""A gateway with accounts, behind a proxy that tests may pretend to be."""
 
 _numbers = itertools.count(1)
 
@@ -183,6 +191,10 @@ class Browser:
     def claims(self, name: str = "access") -> dict[str, Any]:
         """What the token in a cookie says."""
         return claims_of(self.cookies[name])
+
+
+NewBrowser = Callable[..., Browser]
+"""What the fixture `browser` gives: one in which a new user is signed in."""
 
 
 def claims_of(token: str) -> dict[str, Any]:

@@ -1,19 +1,12 @@
 """Gateways with accounts for this folder: two workers, a backend that records; in a second one tokens live for two seconds."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attacks.wire_gateway import ROUTES, Wire, wire
-from browser import Browser
-
-ACCOUNTS: dict[str, Any] = {
-    "public_url": "https://shop.example",
-    "accounts": {"database": "sqlite+aiosqlite:///accounts.db", "registration": "open"},
-    "trusted_proxies": ["127.0.0.0/8"],
-    "routes": ROUTES,
-}
+from attacks.wire_gateway import Wire, wire
+from browser import ACCOUNTS, Browser, NewBrowser
 
 _numbers = itertools.count(1)
 
@@ -31,9 +24,6 @@ def quick_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     settings = ACCOUNTS | {"tokens": {"access_ttl": "2s"}, "sessions": {"grace": "1s"}}
     with wire(tmp_path_factory.mktemp("quick"), **settings) as running:
         yield running
-
-
-NewBrowser = Callable[..., Browser]
 
 
 @pytest.fixture

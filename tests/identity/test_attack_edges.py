@@ -8,8 +8,7 @@ import httpx
 import jwt
 import pytest
 from attacks.wire_gateway import Wire, wire, within
-from browser import ANDROID, FIREFOX
-from conftest import ACCOUNTS, NewBrowser
+from browser import ACCOUNTS, ANDROID, FIREFOX, NewBrowser
 
 UPDATED = FIREFOX.replace("132.0", "133.0")
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"

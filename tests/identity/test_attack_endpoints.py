@@ -10,8 +10,7 @@ from collections.abc import Iterable
 
 import pytest
 from attacks.wire_gateway import Answer, Wire, within
-from browser import Browser
-from conftest import NewBrowser
+from browser import Browser, NewBrowser
 from kept import Kept
 from malformed_json import EVERY_BODY
 

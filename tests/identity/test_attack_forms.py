@@ -6,8 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from attacks.wire_gateway import Wire, wire
-from browser import PASSWORD, Browser
-from conftest import ACCOUNTS, NewBrowser
+from browser import ACCOUNTS, PASSWORD, Browser, NewBrowser
 
 SAME_ORIGIN = "Sec-Fetch-Site: same-origin"
 ELSEWHERE = {

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 from attacks.wire_gateway import Wire, wire, within
-from browser import ANDROID, FIREFOX, PASSWORD, Browser
-from conftest import ACCOUNTS, NewBrowser
+from browser import ACCOUNTS, ANDROID, FIREFOX, PASSWORD, Browser, NewBrowser
 from issuing import Provider
 from kept import Kept
 from live.running_gateway import ISSUER, eventually

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from attacks.wire_gateway import Wire, at_once, wire, within
 from backends import Received, plain
-from browser import ANDROID, PASSWORD, Browser, claims_of
-from conftest import ACCOUNTS, NewBrowser
+from browser import ACCOUNTS, ANDROID, PASSWORD, Browser, NewBrowser, claims_of
 from forging import SECRETS, ring_of
 from kept import Kept
 from live.running_gateway import eventually

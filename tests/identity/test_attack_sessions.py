@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from attacks.wire_gateway import Wire, at_once, wire, within
-from browser import ANDROID, PASSWORD, Browser, Reply, claims_of
-from conftest import ACCOUNTS, NewBrowser
+from browser import ACCOUNTS, ANDROID, PASSWORD, Browser, NewBrowser, Reply, claims_of
 from live.running_gateway import eventually
 from store_process import StoreProcess
 

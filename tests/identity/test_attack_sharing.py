@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from attacks.wire_gateway import Wire, read_answer, within
 from backends import Answer, plain
-from browser import Browser, Reply
-from conftest import NewBrowser
+from browser import Browser, NewBrowser, Reply
 from kept import Kept
 
 JSON = "Content-Type: application/json"

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from attacks.wire_gateway import Wire, wire, within
-from browser import Browser
-from conftest import ACCOUNTS, NewBrowser
+from browser import ACCOUNTS, Browser, NewBrowser
 from forging import FAR, SECRETS, Forger
 from live.running_gateway import eventually
 from store_process import StoreProcess

@@ -7,8 +7,7 @@ accepted the token in its own place. Each time the backend says who it was told.
 
 import pytest
 from attacks.wire_gateway import Wire
-from browser import FIREFOX, Browser, Reply
-from conftest import NewBrowser
+from browser import FIREFOX, Browser, NewBrowser, Reply
 from kept import Kept
 
 PLACES = {

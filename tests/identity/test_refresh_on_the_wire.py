@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from attacks.wire_gateway import Wire, at_once, within
-from browser import ANDROID, Browser, claims_of
-from conftest import NewBrowser
+from browser import ANDROID, Browser, NewBrowser, claims_of
 
 
 def refreshes(wire: Wire) -> dict[str, float]:

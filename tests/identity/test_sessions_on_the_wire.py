@@ -4,8 +4,7 @@ import time
 
 import pytest
 from attacks.wire_gateway import Wire, within
-from browser import ANDROID, FIREFOX, PASSWORD, Browser
-from conftest import NewBrowser
+from browser import ANDROID, FIREFOX, PASSWORD, Browser, NewBrowser
 
 
 def test_signing_in_sets_three_cookies_and_tells_no_token(shop: Wire) -> None:

@@ -4,12 +4,12 @@ What a test revokes it names after itself, so tests do not meet. The rough ones 
 a gateway of their own with `start_gateway`. Every gateway's output is searched for tokens when it has ended [O04].
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running_gateway import Child, RunningGateway
+from running_gateway import Child, RunningGateway, StartGateway
 
 HERE = Path(__file__).parent
 
@@ -24,8 +24,6 @@ ROUTES: list[dict[str, Any]] = [
     {"name": "echo", "path": "/echo", "upstream": "socket"},
     {"name": "app", "path": "/", "upstream": "app"},
 ]
-
-StartGateway = Callable[..., RunningGateway]
 
 
 @pytest.fixture(scope="session")

@@ -250,3 +250,7 @@ def complete(receipt: dict[str, Any]) -> dict[str, Any]:
     assert (receipt["enforced_by"], receipt["fenced"], receipt["workers"]) == (2, 0, 2)
     assert re.fullmatch(r"[0-9a-f]{32}", receipt["id"])
     return receipt
+
+
+StartGateway = Callable[..., RunningGateway]
+"""What the fixture `start_gateway` gives: a gateway of the test's own, with settings."""

@@ -13,9 +13,8 @@ from threading import Event, Thread
 
 import httpx
 import pytest
-from conftest import StartGateway
 from issuing import key_set, rsa_signer
-from running_gateway import ISSUER, RunningGateway, complete, eventually
+from running_gateway import ISSUER, RunningGateway, StartGateway, complete, eventually
 from store_process import StoreProcess
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import uvloop
 from backends import RecordingBackend
-from data_plane import DataPlane, configuration, data_plane
-from exchanging import Start
+from data_plane import DataPlane, Start, configuration, data_plane
 
 
 @pytest.hookimpl(optionalhook=True)

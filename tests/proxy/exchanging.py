@@ -10,7 +10,6 @@ from typing import Any
 from backends import Answer, Received
 from data_plane import DataPlane, RawClient, provider
 
-Start = Callable[..., Awaitable[DataPlane]]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

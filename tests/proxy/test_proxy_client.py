@@ -4,10 +4,9 @@ import asyncio
 
 import pytest
 from backends import Received, RecordingBackend, plain, raw
-from data_plane import DataPlane, RawClient
+from data_plane import DataPlane, RawClient, Start
 from exchanging import (
     Held,
-    Start,
     alice,
     closed_without_an_answer,
     only_client,

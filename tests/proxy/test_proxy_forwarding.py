@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from backends import RecordingBackend
-from data_plane import ROUTES, DataPlane
-from exchanging import Start, alice, request
+from data_plane import ROUTES, DataPlane, Start
+from exchanging import alice, request
 from issuing import OMITTED
 
 from gateway.store.client import Store, command

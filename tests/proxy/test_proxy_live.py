@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from backends import Received, RecordingBackend, plain
-from data_plane import DataPlane, RawClient
-from exchanging import Start, alice, request, serving, until
+from data_plane import DataPlane, RawClient, Start
+from exchanging import alice, request, serving, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 from backends import Received, RecordingBackend, plain
-from data_plane import DataPlane
-from exchanging import Held, Start, alice, request, serving, until
+from data_plane import DataPlane, Start
+from exchanging import Held, alice, request, serving, until
 
 
 def state(gateway: DataPlane) -> str:

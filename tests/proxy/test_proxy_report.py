@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from backends import Received, RecordingBackend, raw
-from data_plane import DataPlane, configuration, data_plane
-from exchanging import Start, alice, request, until
+from data_plane import DataPlane, Start, configuration, data_plane
+from exchanging import alice, request, until
 
 from gateway.enforce.issuer import Issuer
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from backends import RecordingBackend, plain, raw
-from data_plane import DataPlane, RawClient
+from data_plane import DataPlane, RawClient, Start
 from exchanging import (
     Handler,
-    Start,
     alice,
     closed_without_an_answer,
     in_segments,

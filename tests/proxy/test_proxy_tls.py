@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from backends import RecordingBackend, plain
 from certificates import Certificate, authority, issued, self_signed
-from data_plane import DataPlane, RawClient, configuration, data_plane
-from exchanging import Start, alice, closed_without_an_answer, request, until
+from data_plane import DataPlane, RawClient, Start, configuration, data_plane
+from exchanging import alice, closed_without_an_answer, request, until
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 

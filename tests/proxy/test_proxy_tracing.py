@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from backends import Received, RecordingBackend, plain
-from data_plane import DataPlane, RawClient
-from exchanging import Start, alice, request, serving, until
+from data_plane import DataPlane, RawClient, Start
+from exchanging import alice, request, serving, until
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 

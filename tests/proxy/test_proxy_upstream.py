@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 from backends import Received, RecordingBackend, plain, raw
-from data_plane import DataPlane
+from data_plane import DataPlane, Start
 from exchanging import (
-    Start,
     alice,
     closed_without_an_answer,
     in_segments,
