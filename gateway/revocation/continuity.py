@@ -44,7 +44,12 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of the poll. `epoch` is empty when the store was never declared; `granted` when no lease was written."""
+    """An answer of the poll. `epoch` is empty when the store was never declared; `granted` when no lease was written.
+
+    `log` is the name of the log, the same in all its epochs; `recovers` the epoch whose facts were merged into this one, if any.
+    `waiting` is not empty while nobody may become live: "how-long-ms progress run_id" (lua/common.lua). `members` are the
+    lines of the register when it is another than the one that was named.
+    """
 
     store_time: float
     run_id: str
@@ -56,6 +61,12 @@ class Reply:
     id_at_position: str = ""
     granted: str = ""
     entries: tuple[Entry, ...] = ()
+    log: str = ""
+    waiting: str = ""
+    recovers: str = ""
+    uses_since: float = 0.0
+    register: str = ""
+    members: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def head_position(self) -> Position:
@@ -104,6 +115,12 @@ def read_reply(raw: Any) -> Reply:
             id_at_position=raw[8].decode(),
             granted=raw[9].decode(),
             entries=tuple(_read_entry(position, fields) for position, fields in raw[10]),
+            log=raw[11].decode(),
+            waiting=raw[12].decode(),
+            recovers=raw[13].decode(),
+            uses_since=float(raw[14]),
+            register=raw[15].decode(),
+            members=tuple(zip(raw[16][::2], raw[16][1::2], strict=True)),
         )
     except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise StoreUnavailable(f"the store's answer is not one of ours: {type(error).__name__}") from error

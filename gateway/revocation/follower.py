@@ -13,16 +13,16 @@ so proves nothing either, but is spared a flush of the store's disk: the entry i
 poll behind it proves and acknowledges.
 
 Losing the store. No answer, or an error for an answer: the view stays as it is, its proof grows old, and `decide`
-refuses by itself. A store that answers but is not the one we knew: the state is `lost`, whatever it says about
-revocations is not believed, and nothing leads back but (a) the store we knew, with our last entry in its place, or (b)
-an epoch younger than ours, which only an operator's declaration makes. Facts already in the view stay in it either
-way. A first start on a store that was never declared is lost too [L5]: it may be new, it may be wiped, and a guess
-would let every revoked token in.
+refuses by itself. A store that answers but is not the one we knew: the state is `lost`, and whatever it says about
+revocations is not believed. What leads out is decided in lineage.py: most often we begin a new epoch in that store, or
+find one begun, write back all facts we hold, wait until the others have or have stopped themselves, and then follow it
+from its snapshot as at a start. Facts in the view go on being refused all the while. A worker that was never live has
+nothing to write back; a first start on a store that was never declared is lost to it [L5]: the store may be new, it
+may be wiped, and a guess would let every revoked token in.
 
-A new run of the server (another `run_id`) with the same epoch, and our last entry and its successors in place, is the
-same log: the embedded store flushes before it answers, so this is its restart. For an external store that flushes once
-a second it is a weaker claim: a worker that had not yet seen a dropped entry cannot miss it. The merge of all workers'
-facts that would close this gap is not here.
+A new run of the server (another `run_id`) with our last entry and its successors in place may still have dropped entries that
+we had not seen. So it proves nothing before all members have shown that it has theirs, or have stopped themselves: the
+poll grants no lease until then. A server that flushes before it answers (`is_durable`, the embedded store) drops none.
 
 Owns two connections and the position. Decides nothing about requests.
 """
@@ -39,6 +39,8 @@ from gateway.errors import StoreError, StoreUnavailable
 from gateway.revocation.continuity import Finding, Position, Reply, judge, read_reply
 from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.keys import ENTRIES, KEYS, LEAVE, POLL, PURGE
+from gateway.revocation.lineage import WayOut, declared_at, way_out
+from gateway.revocation.recovery import Patience, Recovery
 from gateway.revocation.snapshot import read_pages
 from gateway.revocation.state import Event, State
 from gateway.revocation.view import View
@@ -52,6 +54,7 @@ ENTRIES_KEPT_S: Final = 3600
 _FIRST_PAUSE_S: Final = 0.02
 _POISON_SLACK_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 0.25
+_RECOVERY_PAUSE_S: Final = 0.05
 _PURGE_EVERY_S: Final = 30.0
 _PURGE_BUDGET: Final = 200
 _SEGMENTS_PER_POLL: Final = 8
@@ -76,6 +79,7 @@ class FollowerStatistics:
     failures: int = 0
     poisoned: int = 0
     snapshots: int = 0
+    recoveries: int = 0
     last_error: str = ""
 
 
@@ -104,9 +108,12 @@ class Follower:
         on_poison: Callable[[str], None] = _ignore,
         on_command: Callable[[float], None] = _ignore,
         on_enforced: Callable[[float], None] = _ignore,
+        on_recovery: Callable[[], None] = lambda: None,
+        on_write_back: Callable[[], Awaitable[None]] = _nothing,
         largest_skew_s: float = 0.0,
         label: str = "",
         log_seen: tuple[int, int] = (0, 0),
+        is_durable: bool = False,
     ) -> None:
         # per process
         self._view = view
@@ -123,13 +130,19 @@ class Follower:
         self._on_poison = on_poison
         self._on_command = on_command
         self._on_enforced = on_enforced
+        self._on_recovery = on_recovery
+        self._on_write_back = on_write_back
+        self._is_durable = is_durable
         self._store = connect(store_url, timeout_s=min(1.0, max_staleness / 2), max_connections=2)
         self._waiter = connect(store_url, timeout_s=self._interval_s + 1.0, max_connections=2)
         self._polling = asyncio.Lock()
         self._wanted = "live"
         self.statistics = FollowerStatistics()
+        self._recovery = Recovery(self._store, incarnation, int(max_staleness * 1000), label)
+        self._patience = Patience()
         # per epoch
         self._position: Position | None = None
+        self._is_broken = False
         self._run_id = ""
         self._is_woken = False
         self._is_ring_due = False
@@ -188,31 +201,57 @@ class Follower:
             await self._purge()
 
     async def _begin(self) -> None:
-        """Look at the store and, if it may be followed, read its facts."""
+        """Look at the store and, if it may be followed, read its facts; before that, give it those it has lost."""
         reply = await self._poll(None)
-        if not self._may_follow(reply):
-            self._meet(Event.BROKEN, f"the store is {'not declared' if not reply.epoch else 'older than what was seen of it'}")
-            return
-        if self._view.state is not State.CATCHING_UP or reply.epoch != self._view.epoch:
+        way = self._way_out(reply, is_broken=self._is_broken)
+        if way is WayOut.STAY_AWAY:
+            self._meet(Event.BROKEN, f"the store is {'not the one that was known' if reply.epoch else 'not declared'}")
+        elif way is WayOut.BEGIN or self._recovery.must_merge(self._view, reply):
+            if self._view.state is not State.LOST:
+                self._meet(Event.BROKEN, f"the store has {f'epoch {reply.epoch}' if reply.epoch else 'lost everything'}")
+            target = await self._enter() if way is WayOut.BEGIN or self._view.epoch != reply.epoch else reply.epoch
+            if target:
+                age_s = self._clock.boot() - self._view.proven_at
+                await self._on_write_back()
+                await self._recovery.write_back(self._view, target, reply.run_id, age_s)
+        elif not reply.waiting:
+            await self._read_snapshot(reply)
+
+    async def _enter(self) -> str:
+        """The epoch into which what was lost is written back; "" for none."""
+        target, has_begun = await self._recovery.enter(self._view.epoch)
+        if target == "whole" and self._recovery.history is not None:
+            self._position, self._is_broken = self._recovery.history.position, False
+        if not target.isdecimal():
+            _log.warning("nothing is written back: the store is %s", target)
+            return ""
+        if has_begun:
+            self.statistics.recoveries += 1
+            _log.error("store lost: epoch %s at %d; epoch %s begins", self._view.epoch, self._view.position, target)
+            self._on_recovery()
+        return target
+
+    def _way_out(self, reply: Reply, *, is_broken: bool) -> WayOut:
+        return way_out(self._recovery.history, self._view.epoch, reply, is_broken=is_broken, log_seen=self._log_seen)
+
+    async def _read_snapshot(self, reply: Reply) -> None:
+        view = self._view
+        if view.state is not State.CATCHING_UP or reply.epoch != view.epoch:
             self._meet(Event.DECLARED, f"epoch {reply.epoch}")
-        lost_epoch = self._view.epoch not in ("", reply.epoch)
-        self._view.adopt(reply.epoch, _declared_at(reply.epoch) if lost_epoch else reply.complete_since)
+        # A declaration by an operator is no recovery: nobody has vouched for what was before it.
+        is_anothers = view.epoch not in ("", reply.epoch) and not (reply.recovers and reply.log == self._recovery.log)
+        since = declared_at(reply.epoch) if is_anothers else 0.0
+        view.adopt(reply.epoch, max(reply.complete_since, since), max(reply.uses_since, since))
         async for page in read_pages(self._store, reply.epoch, reply.run_id):
-            for fact in self._view.merge(page.facts, page.store_time + self._largest_skew_s + _POISON_SLACK_S):
+            for fact in view.merge(page.facts, page.store_time + self._largest_skew_s + _POISON_SLACK_S):
                 self._report_poison(f"fact {fact.key.hex()}: not-before {fact.value} lies in the future")
+        view.let_go()
         self.statistics.snapshots += 1
         self._is_ring_due = True
         await self._read_ring()
         self._on_snapshot()
-        self._position = reply.head_position
-
-    def _may_follow(self, reply: Reply) -> bool:
-        """Whether the store may be followed: declared, and not older than what this worker or this host saw of it [L5]."""
-        if not reply.epoch or (int(reply.epoch), reply.head) < self._log_seen:
-            return False
-        if self._view.epoch in ("", reply.epoch):
-            return True
-        return int(reply.epoch) > int(self._view.epoch)
+        self._recovery.note_snapshot(reply)
+        self._position, self._is_broken = reply.head_position, False
 
     async def _catch_up(self) -> None:
         """Poll until an answer reaches the head and brings nothing new: then our position is published and proven."""
@@ -234,6 +273,7 @@ class Follower:
             if self._position.sequence == reply.head and reply.granted in ("live", "draining"):
                 self._meet(Event.GRANTED, f"at {self._position.sequence}")
                 self._view.proven_at = max(self._view.proven_at, sent_at)
+                self._recovery.note_proof(reply, self._position)
             if not reply.entries and self._position.sequence == reply.head and not is_reading:
                 return
 
@@ -269,6 +309,9 @@ class Follower:
             int(self._max_staleness_s * 1000),
             self._label,
             int(self._view.complete_since),
+            self._recovery.register,
+            "patient" if self._patience.is_over(self._clock.boot()) else "",
+            "durable" if self._is_durable else "",
         ]
         async with self._polling:
             if self._wanted == "gone":
@@ -277,6 +320,7 @@ class Follower:
             reply = read_reply(await run_script(self._store, POLL, KEYS, arguments))
         took_s = monotonic() - started
         self._on_command(took_s)
+        self._patience.note(reply.waiting, self._clock.boot())
         self._clock.store_offset_s = reply.store_time - (wall + took_s / 2)
         self.statistics.polls += 1
         self.statistics.is_store_up = True
@@ -285,8 +329,9 @@ class Follower:
     async def _wait_for_news(self) -> None:
         """Until an entry is appended behind our position, or it is time for the next poll. Nothing read here is believed."""
         position = self._position
-        if position is None or self._view.state is State.LOST:
-            await asyncio.sleep(self._interval_s)
+        if position is None or self._patience.waiting or self._view.state is State.LOST:
+            is_soon = self._patience.waiting or self._recovery.merged is not None
+            await asyncio.sleep(_RECOVERY_PAUSE_S if is_soon else self._interval_s)
             return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._interval_s
@@ -317,8 +362,9 @@ class Follower:
             self._position = None
             return
         self._meet(Event.BROKEN, f"the log is {finding}")
-        if finding is Finding.OTHER_EPOCH and self._may_follow(reply):
-            self._position = None
+        is_broken = finding is Finding.BROKEN
+        if self._way_out(reply, is_broken=is_broken) is not WayOut.STAY_AWAY:
+            self._position, self._is_broken = None, is_broken
 
     def _note_progress(self, reply: Reply) -> None:
         assert self._position is not None
@@ -353,8 +399,3 @@ class Follower:
         for client in (self._waiter, self._store):
             with store_errors():
                 await client.aclose()
-
-
-def _declared_at(epoch: str) -> float:
-    """The second of an epoch's declaration (declare.lua)."""
-    return (int(epoch) >> 11) / 1000

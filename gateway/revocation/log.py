@@ -142,6 +142,7 @@ class RevocationLog:
         `again` gives a lost one a new epoch: the operator says that what it holds is all there is to know.
         """
         arguments: list[Argument] = [secrets.token_hex(8), secrets.randbelow(1 << 11), "again" if again else ""]
+        arguments.append(secrets.token_hex(8))
         epoch, _ = await run_script(self._store, DECLARE, KEYS, arguments)
         return _decoded(epoch)
 
@@ -206,13 +207,19 @@ class RevocationLog:
         """Run a script that appends and answers as revoke.lua does; wait for who has to enforce it. Raises as `revoke`."""
         started = self._clock.boot()
         deadline = started + self._deadline_s
+        is_kept, was_lost = False, False
         async with self._waiting, self._store.pubsub() as acks:
-            async with self._appending, self._own_connection(deadline) as connection:
-                durability = Durability(connection)
-                appended = await self._append_until(connection, durability, script, keys, arguments, acks, deadline)
-                tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
-                durable = await durability.after_append()
-            await self._listen(acks, tally, deadline)
+            while not is_kept:
+                async with self._appending, self._own_connection(deadline) as connection:
+                    durability = Durability(connection)
+                    append = self._append_until(
+                        connection, durability, script, keys, arguments, acks, deadline, was_lost=was_lost
+                    )
+                    appended = await append
+                    tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
+                    durable = await durability.after_append()
+                is_kept = await self._listen(acks, tally, deadline)
+                was_lost = True
         now = self._clock.boot()
         fenced = tally.fenced(now)
         return Receipt(
@@ -254,7 +261,10 @@ class RevocationLog:
         arguments: Sequence[Argument],
         acks: PubSub,
         deadline: float,
+        *,
+        was_lost: bool,
     ) -> _Appended:
+        """`was_lost`: it was appended before, to a log that is lost; so that log's return is waited for too."""
         while True:
             try:
                 await durability.before_append()  # each time: after a failover another server is asked
@@ -263,27 +273,42 @@ class RevocationLog:
                 answer = await _append(connection, script, keys, arguments)
                 assert isinstance(answer, _Appended)
                 return answer
-            except StoreUnavailable:
-                if self._clock.boot() + _PAUSE_S > deadline:
+            except RevocationRefused as error:
+                if was_lost:
+                    raise StoreLost("the store was lost while it was recorded; ask again") from error
+                raise
+            except StoreError as error:
+                is_passing = isinstance(error, StoreUnavailable) or (was_lost and isinstance(error, StoreLost))
+                if not is_passing or self._clock.boot() + _PAUSE_S > deadline:
                     raise
                 await asyncio.sleep(_PAUSE_S)
 
-    async def _listen(self, acks: PubSub, tally: Tally, deadline: float) -> None:
-        """Until nobody is open. Errors of the store are no news of anybody; the clock goes on."""
+    async def _listen(self, acks: PubSub, tally: Tally, deadline: float) -> bool:
+        """Until nobody is open. Errors of the store are no news of anybody; the clock goes on.
+
+        False: the log is another one by now, and the entry may be lost with it. A fence is believed only when it is not: who
+        writes back to a lost store renews its lease without having been handed the entry [L5, W2].
+        """
         while True:
             now = self._clock.boot()
-            if tally.is_complete(now) or now >= deadline:
-                return
-            wait_s = min(_REGISTER_EVERY_S, deadline - now, tally.next_fence(now) + 0.001)
+            is_complete = tally.is_complete(now)
+            if (is_complete and not tally.fenced(now)) or now >= deadline:
+                return True
+            wait_s = 0.0 if is_complete else min(_REGISTER_EVERY_S, deadline - now, tally.next_fence(now) + 0.001)
             try:
                 with store_errors():
                     message = await acks.get_message(ignore_subscribe_messages=False, timeout=wait_s)
-                if message is None:
-                    register = await self.members()
-                    tally.hear_register(register.members, register.epoch, register.head)
-                elif message["type"] == "message":
+                if message is not None and message["type"] == "message":
                     _hear(tally, message["data"])
+                elif message is None or is_complete:
+                    register = await self.members()
+                    if not tally.hear_register(register.members, register.epoch, register.head):
+                        return False
+                    if is_complete:
+                        return True
             except StoreError:
+                if is_complete:  # nobody can renew a lease in it either
+                    return True
                 await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - now)))
 
 
@@ -313,6 +338,8 @@ async def _append(store: Store, script: Script, keys: Sequence[str], arguments: 
             return None
         case "undeclared":
             raise StoreLost("the store was never declared, or lost everything: gateway store init declares its first use")
+        case "merging":
+            raise StoreLost("the store was lost, and the workers are writing back what they know; ask again in a moment")
         case "conflict":
             raise StoreConflict("somebody else changed it at the same time; read it again")
         case "poison":

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 FENCE_FACTOR: Final = 1.25
-MEMBER_STATES: Final = ("live", "draining")
+MEMBER_STATES: Final = ("live", "draining", "missing", "merged")
+"""Who may be deciding. The last two are members of before a loss, or of another run of the server: they stop themselves if
+they are not heard of, and are live again only behind what was appended meanwhile [L5]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +99,21 @@ class Tally:
         if incarnation in self._members:
             self._left.add(incarnation)
 
-    def hear_register(self, members: Iterable[Member], epoch: str, head: int) -> None:
-        """The whole register, read anew: for messages that were missed.
+    def hear_register(self, members: Iterable[Member], epoch: str, head: int) -> bool:
+        """The whole register, read anew: for messages that were missed. Whether it is of the log that has the entry.
 
         Who is not in it has left, but only in a register of the log that has the entry: one that was emptied or rolled back
         names nobody, and stops nobody either.
         """
         if epoch != self._epoch or head < self._sequence:
-            return
+            return False
         register = {member.incarnation: member for member in members}
         for incarnation in self._members:
             if incarnation in register:
                 self.hear(incarnation, register[incarnation].epoch, register[incarnation].position)
             else:
                 self.hear_left(incarnation)
+        return True
 
     def enforced(self) -> int:
         """How many enforce it."""

@@ -149,6 +149,11 @@ class View:
         self.complete_since = max(self.complete_since, complete_since)
         self.uses_since = max(self.uses_since, uses_since)
 
+    @property
+    def is_holding_ended(self) -> bool:
+        """Whether there are facts of epochs that ended."""
+        return bool(self._kept)
+
     def held(self) -> Iterator[list[Fact]]:
         """All that can be written back to a store, some hundreds at a time. The view may change in between."""
         for table in (*self._kept, self._followed):

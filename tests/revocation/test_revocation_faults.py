@@ -165,16 +165,6 @@ async def test_R08_facts_of_a_wrong_shape_are_no_snapshot(store_process: StorePr
             await newcomer.until_live()
 
 
-async def test_R13_an_emptied_store_that_restarts_is_still_lost(store_process: StoreProcess) -> None:
-    async with at_work(store_process) as (worker, _, _):
-        store_process.flush()
-        store_process.restart()
-        await worker.until_lost()
-        await worker.until_polled_again(3)
-        assert worker.view.state is State.LOST
-        assert worker.view.find(ALICE)
-
-
 async def test_L2_a_lost_store_that_returns_whole_is_believed_again(store_process: StoreProcess) -> None:
     async with at_work(store_process) as (worker, _, _):
         whole = store_process.keep_copy()

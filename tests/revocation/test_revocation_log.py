@@ -130,9 +130,10 @@ async def test_what_nobody_would_look_up_is_refused(log: RevocationLog, senseles
         await log.revoke(senseless)
 
 
-async def test_W2_a_store_emptied_while_a_receipt_waits_fences_by_the_clock_alone(store_process: StoreProcess) -> None:
+async def test_W2_L5_a_store_emptied_while_a_receipt_waits_is_told_and_nobody_counts_as_fenced(store_process: StoreProcess) -> None:
+    """Who writes back to it renews its lease without the entry; so without a log that has it there is no receipt."""
     client = connect(store_process.url)
-    log = RevocationLog(client, Clock(), MAX_STALENESS_S)
+    log = RevocationLog(client, Clock(), MAX_STALENESS_S, deadline_s=1.5 * MAX_STALENESS_S)
     epoch = await log.declare()
     await command(client, "HSET", WORKERS, "slow", f"live {epoch} 1 1000 7 1000 ")
     revoking = asyncio.create_task(log.revoke(Revocation(Kind.USER, "alice")))
@@ -142,9 +143,8 @@ async def test_W2_a_store_emptied_while_a_receipt_waits_fences_by_the_clock_alon
 
     await until_awaited(is_appended)
     store_process.flush()
-    receipt = await revoking
-    assert (receipt.fenced, receipt.complete) == (1, True)
-    assert receipt.took_ms >= 1250 * MAX_STALENESS_S
+    with pytest.raises(StoreLost):
+        await revoking
     await client.aclose()
 
 

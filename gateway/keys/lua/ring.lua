@@ -7,6 +7,7 @@
 if not is_master() then return redis.error_reply('READONLY this server is not a master') end
 local record = read_record()
 if not record then return {'undeclared'} end
+if record.phase == 'merge' then return {'merging'} end
 local RING, ROW, FACT = KEYS[8], 4, 10
 local kept = redis.call('HMGET', RING, 'revision', 'change', 'sequence')
 if kept[2] == ARGV[1] then return to_wait_for(record, tonumber(kept[3])) end

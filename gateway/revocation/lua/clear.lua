@@ -2,6 +2,7 @@
 if not is_master() then return redis.error_reply('READONLY this server is not a master') end
 local record = read_record()
 if not record then return {'undeclared'} end
+if record.phase == 'merge' then return {'merging'} end
 local key = ARGV[2]
 local state = read_state(key)
 if state.value == 0 then return {'unknown'} end

@@ -1,8 +1,13 @@
 -- Put before every other script. What lives under which key, and the append that is the commit [L8].
 --
---   record       hash: epoch, head, head_id, floor, genesis, complete_since, declared_at, run_id
+--   record       hash: epoch, head, head_id, floor, genesis, complete_since, declared_at, run_id (of the server it was confirmed on),
+--                log (the name of this log, the same in all its epochs), register (grows when the workers change), uses_since (what else is
+--                kept here is complete since then), recovers (the epoch whose facts are merged into this one).
+--                While nobody may become live yet: waiting ("how-long-ms progress run_id"), phase ("merge" or "confirm"), and what the
+--                workers that merged claim: claim (complete since), fresh ("1": one of them missed nothing)
 --   entries      stream, ids <epoch>-<sequence>, dense [L1]
---   workers      hash: incarnation -> "state epoch position staleness_ms renewals renewed_at_s label"
+--   workers      hash: incarnation -> "state epoch position staleness_ms renewals renewed_at_s label"; the states: joining, live, draining;
+--                missing (it was live, and has not been heard of since the log was lost or the server was another); merged (it was heard)
 --   facts        sorted set: fact key by expiry, for the purge [L6]
 --   states       hash: fact key -> STATE, what all revocations of that key result in
 --   revocations  hash: revocation id -> {fact key, kind, value, expires, lift's sequence or 0, id of the one before on the same key, sequence,
@@ -32,14 +37,55 @@ local function is_master()
 end
 
 local function read_record()
-  local found = redis.call('HMGET', RECORD, 'epoch', 'head', 'head_id', 'floor', 'complete_since', 'run_id')
+  local found = redis.call('HMGET', RECORD, 'epoch', 'head', 'head_id', 'floor', 'complete_since', 'run_id', 'log', 'register',
+                           'uses_since', 'recovers', 'waiting', 'phase')
   if not found[1] then return nil end
-  return {epoch = found[1], head = tonumber(found[2]), head_id = found[3], floor = tonumber(found[4]),
-          complete_since = found[5], run_id = found[6]}
+  return {epoch = found[1], head = tonumber(found[2]), head_id = found[3], floor = tonumber(found[4]), complete_since = found[5],
+          run_id = found[6], log = found[7] or '', register = found[8] or '0', uses_since = found[9] or '0',
+          recovers = found[10] or '', waiting = found[11] or '', phase = found[12] or ''}
 end
 
 local function position_of(record, sequence)
   return record.epoch .. '-' .. whole(sequence)
+end
+
+local function compare_epochs(one, other) -- they are exact in a double
+  return tonumber(one) - tonumber(other)
+end
+
+local function younger_epoch(record, than) -- the millisecond and 11 bits that the caller drew, and younger than whatever there was
+  local seconds, microseconds = server_time()
+  local epoch = (seconds * 1000 + math.floor(microseconds / 1000)) * 2048 + tonumber(than.bits)
+  if record then epoch = math.max(epoch, tonumber(record.epoch) + 1) end
+  if than.epoch then epoch = math.max(epoch, tonumber(than.epoch) + 1) end
+  local last = redis.call('XREVRANGE', ENTRIES, '+', '-', 'COUNT', 1)
+  if last[1] then epoch = math.max(epoch, tonumber(string.match(last[1][1], '^(%d+)-')) + 1) end
+  return whole(epoch)
+end
+
+local function read_line(line)
+  local state, epoch, position, staleness, rest = string.match(line, '^(%S+) (%S+) (%d+) (%d+) (.*)$')
+  return {state = state, epoch = epoch, position = position, staleness = tonumber(staleness), rest = rest}
+end
+
+local function write_line(incarnation, line)
+  redis.call('HSET', WORKERS, incarnation, table.concat({line.state, line.epoch, line.position, whole(line.staleness), line.rest}, ' '))
+end
+
+local function each_worker(visit)
+  local flat = redis.call('HGETALL', WORKERS)
+  for at = 1, #flat, 2 do visit(flat[at], read_line(flat[at + 1])) end
+end
+
+-- From now on nobody becomes live until whoever is missing was heard, or somebody waited for 1.25 x the largest staleness among them [L5, W2].
+local function wait_for_missing(record, phase, running, progress)
+  local longest = 0
+  each_worker(function(_, line)
+    if line.state == 'missing' then longest = math.max(longest, line.staleness) end
+  end)
+  record.phase, record.waiting = phase, whole(longest * 1.25) .. ' ' .. whole(progress) .. ' ' .. running
+  redis.call('HSET', RECORD, 'phase', phase, 'waiting', record.waiting)
+  redis.call('HINCRBY', RECORD, 'register', 1)
 end
 
 local function append(record, id, kind, key, value, expires, revocation, lifted_kind, target, text)

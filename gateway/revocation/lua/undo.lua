@@ -4,6 +4,7 @@
 if not is_master() then return redis.error_reply('READONLY this server is not a master') end
 local record = read_record()
 if not record then return {'undeclared'} end
+if record.phase == 'merge' then return {'merging'} end
 local first = redis.call('HGET', REVOCATIONS, ARGV[2])
 if not first then return {'unknown'} end
 local ids = cmsgpack.unpack(first)[9] or {}
