@@ -35,6 +35,7 @@ LEADER: Final = "gateway:{log}:ring-leader"
 _LUA: Final = Path(__file__).parent / "lua"
 _COMMON: Final = Path(__file__).parent.parent / "revocation" / "lua" / "common.lua"
 _CHANGE: Final = load_script(_COMMON, _LUA / "ring.lua")
+_RESTORE: Final = load_script(_COMMON, _LUA / "restore.lua")
 _LEAD: Final = load_script(_LUA / "lead.lua")
 _OURS: Final = (b"revision", b"change", b"sequence")
 
@@ -97,6 +98,19 @@ async def commit(
         raw_id = secrets.token_bytes(16) if number else bytes.fromhex(change_id)
         arguments += fact_arguments(fact, raw_id, expiry_of(fact, {}))
     return await log.append_and_wait(_CHANGE, arguments, change_id, (*KEYS, RING))
+
+
+async def restore(store: Store, secrets_: Sequence[bytes], ring: Ring) -> bool:
+    """Write back a ring that the store has lost, or has in an older state only [L5]. Whether it had.
+
+    What a newer key of a forked store signed is `unknown-key` then. Raises `StoreUnavailable`; repeating it is safe.
+    """
+    if not ring.keys:
+        return False
+    text = json.dumps({"reason": "written back after the store was lost", "source": "recovery"})
+    rows = [(key.kid, key.state.value, time_text(key.since), seal(key, secrets_)) for key in ring.keys]
+    arguments: list[Argument] = [ring.revision, secrets.token_hex(8), text, *chain.from_iterable(rows)]
+    return bool(await run_script(store, _RESTORE, (*KEYS, RING), arguments))
 
 
 async def lead(store: Store, who: str, lease_s: float) -> bool:

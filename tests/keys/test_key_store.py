@@ -4,7 +4,7 @@ import pytest
 from ring_worker import ISSUER, SECRETS, a_log, age, hang, ring_worker
 
 from gateway.errors import KeySetError, StoreConflict, StoreLost, StoreUnavailable
-from gateway.keys.store import LEADER, RING, Kept, commit, fetch, lead, load
+from gateway.keys.store import LEADER, RING, Kept, commit, fetch, lead, load, restore
 from gateway.revocation.entry import PERMANENT, Kind, fact_key
 from gateway.revocation.keys import ENTRIES, FACTS, KEYS, STATES
 from gateway.revocation.log import RevocationLog
@@ -35,6 +35,30 @@ def a_ring(*algorithms: str) -> Ring:
     """The first signs, the second is next."""
     keys = tuple(new_key(algorithm, 1000.0 + number) for number, algorithm in enumerate(algorithms))
     return Ring(0, keys).promote(keys[0].kid, 2000.0)
+
+
+async def test_L5_a_ring_that_the_store_lost_is_written_back_with_what_it_says_of_each_key(
+    log: RevocationLog, store: Store
+) -> None:
+    first = await put(log, store, a_ring("ES256", "HS256"))
+    ring = await put(log, store, first.promote(first.keys[1].kid, 0.0))
+    assert not await restore(store, SECRETS, ring), "nothing was lost"
+    await command(store, "DEL", RING)
+    assert await restore(store, SECRETS, ring)
+    assert await load(store, SECRETS) == ring
+    assert (await entries(store))[-1][0] == "ring", "everybody reads it again"
+    assert (await put(log, store, ring.with_next(new_key("ES256", 3000.0), 0.0))).revision == ring.revision + 1
+
+
+async def test_L5_a_newer_ring_stays_and_an_older_one_gives_way(log: RevocationLog, store: Store) -> None:
+    first = await put(log, store, a_ring("ES256", "ES256"))
+    older = await command(store, "HGETALL", RING)
+    second = await put(log, store, first.promote(first.keys[1].kid, 0.0))
+    assert not await restore(store, SECRETS, first)
+    await command(store, "DEL", RING)
+    await command(store, "HSET", RING, *(part for item in older.items() for part in item))
+    assert await restore(store, SECRETS, second)
+    assert await load(store, SECRETS) == second
 
 
 async def test_there_is_no_ring_in_a_new_store(store: Store) -> None:
