@@ -33,6 +33,7 @@ from gateway.errors import CountriesUnavailable, GatewayError, StoreError
 from gateway.inside import Inside, build_inside, build_plane, build_tracer
 from gateway.keys.secrets import token_secrets
 from gateway.keys.store import load as load_ring
+from gateway.keys.store import restore as restore_ring
 from gateway.lifeline import end_with_parent
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 from gateway.proxy.live import end_all_revoked, end_if_revoked
@@ -172,6 +173,10 @@ class Worker:
                 plane.assertions.forget()
             end_all_revoked(plane)
 
+        async def write_ring_back() -> None:
+            if await restore_ring(inside.store, self._secrets, inside.mint.ring):
+                logger.warning("wrote the signing keys back to the store that had lost them")
+
         return Follower(
             self._boot.store_url,
             self._view,
@@ -184,6 +189,8 @@ class Worker:
             on_ring=read_ring,
             on_command=self._metrics.store_command,
             on_enforced=self._metrics.enforced,
+            on_write_back=write_ring_back,
+            is_durable=self._config.store.url == "embedded",
             largest_skew_s=max((issuer.skew for issuer in self._config.issuers), default=0.0),
             label=f"worker {self._boot.index} pid {os.getpid()}",
         )
