@@ -180,6 +180,8 @@ def judge(
     if not is_fresh and not may_be_stale(route, known, age):
         return Deny(Reason.STORE_UNAVAILABLE, "", token)
     if route.is_once and not done.is_claimed:
+        if token.issued_at < view.uses_since:
+            return Deny(Reason.UNKNOWN_SESSION, "uses of the time before this token may have been lost", token)
         return (
             NeedsClaim(token)
             if token.token_id is not None

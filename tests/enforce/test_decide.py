@@ -335,6 +335,15 @@ def test_T5_a_token_that_does_not_pass_is_not_claimed(world: World, situation: s
     assert isinstance(world.verdict(token, on=once), Deny)
 
 
+def test_T5_L5_a_token_whose_use_a_lost_store_may_have_forgotten_serves_nothing_once(world: World) -> None:
+    token = world.token(iat=NOW - 10)
+    world.view.adopt("epoch", 0.0, uses_since=NOW - 10)
+    assert world.ask(token, on=ONCE) == "claim"
+    world.view.adopt("epoch", 0.0, uses_since=NOW - 9)
+    assert world.ask(token, on=ONCE) == "unknown-session"
+    assert world.ask(token, on=REQUIRED) == "allow"
+
+
 def test_T5_W4_a_claim_does_not_outlive_what_arrives_while_it_is_made(world: World) -> None:
     token = world.token()
     assert world.ask(token, on=ONCE) == "claim"
