@@ -7,6 +7,7 @@
     a signature that is not      counted by whose it claims to be, and whether those keys changed lately
     another device, network…     counted by signal and action
     logins failed, by the hundred
+    let in, although revoked     found out after an outage, on routes that go on meanwhile: once for each token and route
     any other refusal            one audit event
 
 Each has a counter, a line and an audit event: docs/reference/security-events.md is the table. Lines are limited by their kind,
@@ -15,7 +16,7 @@ events aggregated [B1], and a repetition costs a fraction of a microsecond.
 A tail is what was on its way: within ten seconds of the revocation, or the same device after its user signed out there, whose
 other tabs do not know it yet."""
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.audit.event import Action, Event, Outcome
 from gateway.audit.trail import Trail
@@ -23,6 +24,7 @@ from gateway.enforce.loops import ExpiredLoops
 from gateway.enforce.notice import Fingerprints, Notice
 from gateway.enforce.shown import Shown, shown_by
 from gateway.enforce.signs import Signs
+from gateway.enforce.unchecked import Wrongly
 from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.login.limits import FLOOD_FAILURES, FLOOD_WINDOW_S
@@ -32,12 +34,16 @@ from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
 from gateway.wire.head import RequestHead
 
+if TYPE_CHECKING:
+    from gateway.enforce.known import Known
+
 TAIL_S: Final = 10
 AFTER_ROTATION_S: Final = 86_400.0
 """So long an issuer's keys count as rotated: whoever comes back the next morning still shows what an older key signed."""
 MOST_REMEMBERED: Final = 10_000
 
 _USE_KINDS: Final = {Kind.TOKEN: "token", Kind.SESSION: "session", Kind.USER: "version", Kind.VERSION: "version", Kind.KEY: "key"}
+_ADMITTED_KINDS: Final = {**_USE_KINDS, Kind.BLOCK: "block"}
 _SUSPICIOUS: Final = frozenset((Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY, Reason.RETIRED_KEY))
 _JUST_REFUSED: Final = (Action.REFUSAL,)
 
@@ -139,6 +145,41 @@ class Denials:
                     user=user,
                     network=network,
                     request_id=request_id,
+                )
+            )
+
+    def look_again(self, known: "Known", now: float) -> None:
+        """The replica is fresh: of those that were let in while it was not, tell who had been revoked. Some at a time."""
+        for wrongly in known.unchecked.judge(known.replica, known.issuers):
+            self._tell_admitted(wrongly, now)
+        passed_over, known.unchecked.passed_over = known.unchecked.passed_over, 0
+        if passed_over:
+            self._security.not_looked_at(requests=passed_over)
+
+    def _tell_admitted(self, wrongly: Wrongly, now: float) -> None:
+        admission, token = wrongly.admission, wrongly.admission.token
+        self._metrics.admitted_revoked(_ADMITTED_KINDS[wrongly.kind])
+        self._security.admitted_revoked(
+            user=token.user,
+            token_id=token.token_id,
+            session=token.session,
+            reason=wrongly.reason.value,
+            route=admission.route,
+            requests=admission.requests,
+        )
+        if self._trail is not None:
+            self._trail.record(
+                Event(
+                    now,
+                    Action.ADMITTED_REVOKED,
+                    Outcome.OBSERVED,
+                    reason=wrongly.reason.value,
+                    user=token.user,
+                    session=token.session or "",
+                    token_id=token.token_id or "",
+                    route=admission.route,
+                    count=admission.requests,
+                    since=admission.since,
                 )
             )
 

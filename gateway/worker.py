@@ -285,6 +285,7 @@ class Worker:
             )
             if state == State.LIVE.value:
                 self._metrics.log_seen(int(self._view.epoch), follower.statistics.position)
+                inside.denials.look_again(inside.known, self._clock.wall())
             verified, inside.known.verified_by_key = inside.known.verified_by_key, {}
             for key_id, tokens in verified.items():
                 self._metrics.key_used(key_id, tokens)

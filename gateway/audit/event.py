@@ -62,6 +62,7 @@ class Action(StrEnum):
     KEY_RETIRED = "key-retired"
     PURGE = "purge"
     ADMIN = "admin"
+    ADMITTED_REVOKED = "admitted-although-revoked"
     EVENTS_LOST = "events-lost"
 
 

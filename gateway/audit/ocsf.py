@@ -76,6 +76,7 @@ MAPPING: Final[dict[str, Mapped]] = {
     Action.KEY_RETIRED: Mapped(API_ACTIVITY, 4, "Delete"),
     Action.PURGE: Mapped(API_ACTIVITY, 4, "Delete"),
     Action.ADMIN: Mapped(API_ACTIVITY, _OTHER, "Other"),
+    Action.ADMITTED_REVOKED: Mapped(DETECTION_FINDING, 1, "Create", _HIGH),
     Action.EVENTS_LOST: Mapped(API_ACTIVITY, _OTHER, "Events lost", _MEDIUM),
     Action.LOGIN_FLOOD: Mapped(DETECTION_FINDING, 1, "Create", _HIGH),
     Action.REPLAY: Mapped(DETECTION_FINDING, 1, "Create", _HIGH),

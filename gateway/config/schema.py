@@ -57,7 +57,7 @@ AuditAction: TypeAlias = Literal[
     "login", "login-failed", "login-flood", "logout", "refresh", "refusal", "replay", "refresh-after-revocation", "refresh-reuse",
     "expired-loop", "signature-failure", "fingerprint", "fingerprint-calmed", "revocation", "undo", "session-ended",
     "session-corrupt", "registered", "password-changed", "groups-changed", "blocked", "unblocked", "erased", "key-rotated",
-    "key-retired", "purge", "admin", "events-lost",
+    "key-retired", "purge", "admin", "admitted-although-revoked", "events-lost",
 ]  # fmt: skip
 Preset: TypeAlias = Literal["x-user", "remote-user", "x-forwarded-user", "x-auth-request", "x-webauth"]
 

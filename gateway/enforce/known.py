@@ -16,6 +16,7 @@ from gateway.enforce.issuer import Issuer
 from gateway.enforce.network import Networks
 from gateway.enforce.notice import Fingerprints
 from gateway.enforce.signs import SignReader
+from gateway.enforce.unchecked import Unchecked
 from gateway.enforce.verified import Verified
 from gateway.revocation.view import View
 from gateway.sessions.cache import SessionCache
@@ -77,6 +78,7 @@ class Known:
         "sessions",
         "stale_limit_s",
         "tokens",
+        "unchecked",
         "verified_by_key",
     )
 
@@ -104,6 +106,7 @@ class Known:
         self.tokens = TokenMemory()  # by the whole Authorization field
         self.access_cookies = TokenMemory()
         self.refresh_cookies = TokenMemory(REFRESH_LIMIT)
+        self.unchecked = Unchecked()
         self.verified_by_key: dict[str, int] = {}  # of our own keys, since the worker last looked
         self.max_staleness_s = max_staleness_s
         self.stale_limit_s = stale_limit_s

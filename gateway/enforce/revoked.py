@@ -6,6 +6,8 @@ token has up to fifteen digests. They are computed once, when the token is verif
 A token of ours is judged by its version and not by `iat`: a login in the second of a revocation must not fail [T2].
 """
 
+from collections.abc import Iterator
+
 from gateway.enforce.verified import Verified
 from gateway.reasons import Reason
 from gateway.revocation.entry import Kind, fact_key
@@ -51,6 +53,14 @@ def first_fact(token: Verified, view: View, skew_s: float) -> tuple[Reason, Kind
         if value and _refuses(kind, value, token, skew_s):
             return _REASONS[kind], kind, value
     return None
+
+
+def every_fact(token: Verified, view: View, skew_s: float) -> Iterator[tuple[Reason, Kind, int]]:
+    """The same for every fact that refuses it."""
+    for kind, key in token.fact_keys:
+        value = view.find(key)
+        if value and _refuses(kind, value, token, skew_s):
+            yield _REASONS[kind], kind, value
 
 
 def _refuses(kind: Kind, value: int, token: Verified, skew_s: float) -> bool:

@@ -72,7 +72,7 @@ class Record:
 class Report:
     """Metrics, access log and security log of one worker. `spans.TracedReport` adds traces."""
 
-    __slots__ = ("_access", "_denials", "_fingerprints", "_log", "_prefix_of", "_routes", "_sessions", "metrics")
+    __slots__ = ("_access", "_denials", "_fingerprints", "_log", "_prefix_of", "_routes", "_sessions", "_unchecked", "metrics")
 
     def __init__(self, metrics: WorkerMetrics, access: AccessLog, denials: Denials, known: "Known", routes: list[str]) -> None:
         self.metrics = metrics
@@ -81,6 +81,7 @@ class Report:
         self._fingerprints = known.fingerprint
         self._prefix_of = known.fingerprint.reader.networks.prefix_of
         self._sessions = known.sessions
+        self._unchecked = known.unchecked
         self._routes: dict[str, RouteMetrics] = {name: metrics.route(name) for name in ["", *routes]}
         self._log = logging.getLogger("gateway.proxy")
 
@@ -112,6 +113,8 @@ class Report:
             record.trace_id,
             route.upstream if route is not None and record.asked_at else None,
         )
+        if is_stale and token is not None:
+            self._unchecked.note(token, name, record.started_wall, record.started_at)
         if type(verdict) is Deny:
             asker = Asker(record.address, record.request_id.decode("ascii"), record.head)
             self._denials.tell(verdict, asker, name, now)

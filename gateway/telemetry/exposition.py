@@ -24,6 +24,7 @@ from prometheus_client.samples import Exemplar as MetricExemplar
 from gateway import __version__
 from gateway.telemetry.exemplars import EXEMPLAR_CELLS, newest_exemplar
 from gateway.telemetry.metrics import (
+    ADMITTED_KINDS,
     CODES,
     CUT_CAUSES,
     DECISIONS,
@@ -151,6 +152,13 @@ class Exposition(Collector):
         )
         _add_table(use, totals, layout.revoked_use, USE_KINDS, USE_AGES)
         yield use
+        admitted = CounterMetricFamily(
+            "gateway_admitted_although_revoked",
+            "Tokens let in while revocation could not be checked, that had been revoked, as it turned out.",
+            labels=("kind",),
+        )
+        _add_row(admitted, totals, layout.admitted_revoked, ADMITTED_KINDS)
+        yield admitted
         yield CounterMetricFamily(
             "gateway_expired_token_loops",
             "Expired tokens that were shown again and again, once a minute each.",

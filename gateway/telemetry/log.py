@@ -11,6 +11,7 @@ The security lines are what alert rules and log searches look for, so their word
     Refresh after revocation rejected sub=alice sid=… …
     Expired token in a loop sub=alice jti=… …
     Session used by another client sub=alice sid=… signal=device action=end_session …
+    Admitted although revoked sub=alice jti=… sid=… reason=revoked-session route=app requests=3
     Failed logins by the hundred by=account user=alice@example.com count=100 window=600s …
     Revocation accepted kind=user subject=alice id=… …
 
@@ -155,6 +156,19 @@ class SecurityLog:
                 + _words(sub=user, sid=session, signal=signal, action=action, device=device or None, client=client),
                 suppressed,
             )
+
+    def admitted_revoked(
+        self, *, user: str, token_id: str | None, session: str | None, reason: str, route: str, requests: int
+    ) -> None:
+        """After an outage it turned out that a token was let in that had been revoked."""
+        suppressed = self._admit("admitted-revoked")
+        if suppressed is not None:
+            words = _words(sub=user, jti=token_id, sid=session, reason=reason, route=route, requests=requests)
+            self._write("Admitted although revoked " + words, suppressed)
+
+    def not_looked_at(self, *, requests: int) -> None:
+        """So many requests were let in during an outage that some cannot be looked at again. Never limited: once an outage."""
+        self._logger.warning("Admissions of the outage not looked at again requests=%d", requests)
 
     def login_flood(self, *, by: str, user: str | None, count: int, window_s: int, network: str, request_id: str) -> None:
         """Logins failed by the hundred. `user` is an account's name, never what somebody typed."""

@@ -63,6 +63,7 @@ SIGNALS: Final = ("device", "network", "country")
 SIGNAL_ACTIONS: Final = ("alert", "deny", "end_session", "observe")
 LOGIN_OUTCOMES: Final = ("success", "failed", "limited", "blocked", "unavailable")
 FLOODS: Final = ("account", "network")
+ADMITTED_KINDS: Final = ("token", "session", "version", "key", "block")
 SIGNERS: Final = ("own", "other")
 SIGNATURE_REASONS: Final = (Reason.BAD_SIGNATURE.value, Reason.UNKNOWN_KEY.value, Reason.RETIRED_KEY.value)
 KEY_AGES: Final = ("rotated", "settled")
@@ -108,6 +109,7 @@ class Layout:
     """Where every number of a block lives: a pure function of the names in the configuration."""
 
     __slots__ = (
+        "admitted_revoked",
         "audit_lost",
         "block",
         "certificate",
@@ -169,6 +171,7 @@ class Layout:
         # Of each issuer: how many keys are held, and since when (wall clock; 0 never).
         self.issuers = {name: (block.gauge(f"keys {name}"), block.gauge(f"fetched {name}")) for name in dict.fromkeys(issuers)}
         self.revoked_use = block.counters("revoked use", len(USE_KINDS) * len(USE_AGES))
+        self.admitted_revoked = block.counters("admitted revoked", len(ADMITTED_KINDS))
         self.expired_loops = block.counters("expired loops")
         self.cuts = block.counters("cuts", len(CUT_CAUSES))
         self.revocations = block.counters("revocations", len(REVOCATION_KINDS) * len(REVOCATION_SOURCES))
@@ -316,6 +319,10 @@ class WorkerMetrics:
         """Somebody used what was revoked: `kind` of USE_KINDS, `age` of USE_AGES."""
         place = USE_KINDS.index(kind) * len(USE_AGES) + USE_AGES.index(age)
         self._cells[self._layout.revoked_use + place] += 1.0
+
+    def admitted_revoked(self, kind: str) -> None:
+        """Somebody was let in during an outage whose token had been revoked, as it turned out: `kind` of ADMITTED_KINDS."""
+        self._cells[self._layout.admitted_revoked + ADMITTED_KINDS.index(kind)] += 1.0
 
     def expired_loop(self) -> None:
         """A token that has expired is shown again and again."""

@@ -65,6 +65,15 @@ STOLEN: Final = Row(
             colors=_OUTCOMES,
             is_counted=True,
         ),
+        trouble(
+            About(
+                "Let in although revoked",
+                "none. Routes with `on_outage: stale` or `allow` let somebody in, and it turned out that he had been revoked.",
+                "`gateway audit --action admitted-although-revoked` says who, where and how often: look at what he did.",
+                ("GatewayAdmittedAlthoughRevoked",),
+            ),
+            grown("gateway_admitted_although_revoked_total"),
+        ),
         lines(
             About(
                 "Expired tokens in a loop",
@@ -76,6 +85,7 @@ STOLEN: Final = Row(
             "short",
             colors={"loops": ORANGE},
             is_counted=True,
+            width=8,
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The seven security events: each moves one counter that nothing else moves, is one event of the trail, and is one line."""
+"""The security events: each moves one counter that nothing else moves, is one event of the trail, and is one line."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ from gateway.config.schema import Fingerprint
 from gateway.denials import AFTER_ROTATION_S, TAIL_S, Asker, Denials
 from gateway.enforce.calm import Calm
 from gateway.enforce.notice import Fingerprints
-from gateway.enforce.verdict import Deny, Verdict
+from gateway.enforce.verdict import Allow, Deny, Verdict
 from gateway.reasons import Reason
 from gateway.revocation.entry import Kind, Revocation
 from gateway.store.client import Store
@@ -112,7 +112,20 @@ def reused(world: Watched) -> None:
     world.tell(Deny(Reason.REFRESH_REUSED, "", verdict.token))  # type: ignore[union-attr]
 
 
-SEVEN: dict[str, tuple[Callable[[Watched], None], set[str], list[str], list[str]]] = {
+def admitted_meanwhile(world: Watched) -> None:
+    alice = world.sign_in()
+    verdict = world.decides(alice)
+    assert isinstance(verdict, Allow) and verdict.token
+    world.known.unchecked.note(verdict.token, "app", world.now, world.boot + 1)
+    world.now += 1
+    world.denials.look_again(world.known, world.now)  # no proof of freshness was asked for since
+    world.apply(Kind.SESSION, Revocation(Kind.SESSION, alice.record.sid, OURS).key, int(world.now) - 1)
+    world.view.proven_at = world.boot + 1
+    for _ in range(2):
+        world.denials.look_again(world.known, world.now)
+
+
+EVENTS: dict[str, tuple[Callable[[Watched], None], set[str], list[str], list[str]]] = {
     "a": (
         replayed,
         {'gateway_revoked_use_total{age="replay",kind="session"}'},
@@ -149,15 +162,21 @@ SEVEN: dict[str, tuple[Callable[[Watched], None], set[str], list[str], list[str]
         ["signature-failure"],
         [f"Token signature mismatch iss={OURS} kid="],
     ),
+    "h": (
+        admitted_meanwhile,
+        {'gateway_admitted_although_revoked_total{kind="session"}'},
+        ["admitted-although-revoked"],
+        [f"Admitted although revoked sub={ALICE} jti="],
+    ),
     "g": (reused, set(), ["refresh-reuse"], ["Refresh after revocation rejected sub="]),  # its rotation counted it
 }
 
 
-@pytest.mark.parametrize("which", SEVEN)
+@pytest.mark.parametrize("which", EVENTS)
 async def test_each_is_counted_recorded_and_written_once(
     world: Watched, store: Store, caplog: pytest.LogCaptureFixture, which: str
 ) -> None:
-    happen, counters, events, lines = SEVEN[which]
+    happen, counters, events, lines = EVENTS[which]
     before = world.counted()
     with caplog.at_level(logging.WARNING):
         happen(world)
@@ -170,11 +189,11 @@ async def test_each_is_counted_recorded_and_written_once(
     assert len(caplog.messages) == len(lines)
 
 
-@pytest.mark.parametrize("which", SEVEN)
+@pytest.mark.parametrize("which", EVENTS)
 def test_the_page_tells_them(which: str) -> None:
     row = re.search(rf"^\| {which} \| .*$", PAGE, re.M)
     assert row, which
-    _, counters, events, lines = SEVEN[which]
+    _, counters, events, lines = EVENTS[which]
     for named in (
         *counters,
         events[0],

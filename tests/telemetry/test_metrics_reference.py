@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.metrics import (
+    ADMITTED_KINDS,
     CUT_CAUSES,
     DECISIONS,
     FLOODS,
@@ -79,6 +80,7 @@ def test_every_metric_has_a_meaning_and_a_query_that_uses_it():
         SIGNAL_ACTIONS,
         LOGIN_OUTCOMES,
         FLOODS,
+        ADMITTED_KINDS,
         SIGNERS,
         SIGNATURE_REASONS,
         KEY_AGES,

@@ -5,7 +5,7 @@ const MOST_SHOWN = 300;
 const FOLLOW_S = 20;
 const ALARMS = [
   "replay", "refresh-after-revocation", "refresh-reuse", "fingerprint", "fingerprint-calmed", "login-flood", "expired-loop", "signature-failure",
-  "session-corrupt", "events-lost",
+  "session-corrupt", "admitted-although-revoked", "events-lost",
 ];
 const MORE = [["since", "since"], ["session", "session"], ["token_id", "token"], ["device", "device"], ["route", "route"], ["target", "of"], ["source", "by"], ["text", ""]];
 
