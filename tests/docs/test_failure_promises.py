@@ -1,0 +1,53 @@
+"""docs/design/failure.md promises nothing without a proof: each row names a test that exists, or a make target with a place."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = [
+    line
+    for line in (ROOT / "docs" / "design" / "failure.md").read_text().splitlines()
+    if line.startswith("| ") and not line.startswith("| fault ")
+]
+PROOF = re.compile(r"`([^`]+)`")
+TARGETS = {
+    "make chaos": ROOT / "tests" / "chaos",
+    "make bench": ROOT / "bench" / "loads",
+    "make soak": ROOT / "tests" / "chaos",
+}
+
+
+@pytest.fixture(scope="module")
+def tests_there_are() -> set[str]:
+    """Every test function, the slow ones of tests/chaos too."""
+    found: set[str] = set()
+    for file in (ROOT / "tests").rglob("*.py"):
+        found.update(re.findall(r"^ *(?:async )?def (test_\w+)\(", file.read_text(), re.M))
+    return found
+
+
+def proofs(row: str) -> list[str]:
+    return PROOF.findall(row.strip().strip("|").rpartition("|")[2])
+
+
+def test_every_promise_names_its_proof():
+    assert len(ROWS) > 40
+    assert [row for row in ROWS if not proofs(row)] == []
+    assert [row for row in ROWS if row.count("|") != 6] == []
+
+
+def test_every_proof_exists(tests_there_are: set[str]):
+    makefile = (ROOT / "Makefile").read_text()
+    missing = []
+    for proof in (proof for row in ROWS for proof in proofs(row)):
+        target, _, arguments = proof.partition(" ARGS=")
+        if target in TARGETS:
+            if not re.search(rf"^{target.split()[1]}:", makefile, re.M):
+                missing.append(proof)
+            if target == "make bench" and not (TARGETS[target] / f"{arguments.split()[0]}.py").exists():
+                missing.append(proof)
+        elif proof not in tests_there_are:
+            missing.append(proof)
+    assert missing == []
