@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 LATECOMERS_S: Final = 0.05
 """So long the others have when more than half have answered: giving up an answer costs its connection."""
-_KNOWS_NOTHING: Final = (RedisError, OSError, EOFError, ValueError, LookupError)
+_KNOWS_NOTHING: Final = (RedisError, OSError, EOFError, RuntimeError, ValueError, LookupError)
 
 
 class Dated(Protocol):

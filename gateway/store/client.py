@@ -95,14 +95,15 @@ async def each_server(store: Store) -> AsyncIterator[Store]:
 def store_errors() -> Iterator[None]:
     """The door: what the client library raises inside comes out as `StoreUnavailable`.
 
-    NB: redis-py may swallow a cancellation (seen while it connects). Cancellation always passes, so it is raised again
-    here.
+    NB: uvloop says RuntimeError ("the handler is closed") where asyncio has a ConnectionResetError, when a connection that was
+    reset a moment ago is written to. And redis-py may swallow a cancellation (seen while it connects). Cancellation always
+    passes, so it is raised again here.
     """
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task else 0
     try:
         yield
-    except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError, EOFError) as error:
+    except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError, EOFError, RuntimeError) as error:
         if task is None or task.cancelling() == cancelled_before:
             raise StoreUnavailable(f"{type(error).__name__}: {error}"[:200]) from error
     if task is not None and task.cancelling() > cancelled_before:
