@@ -1,7 +1,8 @@
 """What a worker is told at birth: one JSON text in its environment, and nothing else.
 
-The supervisor makes it, `gateway worker` reads it. It holds no secret that the configuration does not hold too, and it
-travels in the environment because a command line can be read by every user of the machine.
+The supervisor makes it, `gateway worker` reads it. It holds no secret, and it travels in the environment because a command line
+can be read by every user of the machine. What has to be secret, and what must be the same for all workers of a configuration
+whatever has become of the files since, is handed over in memory: the configuration as it was judged, certificate and key.
 
 A worker belongs to its supervisor and ends with it (`lifeline.py`): the workers of a killed supervisor would serve on,
 unwatched, with nobody to remove them from the log's registry.
@@ -20,21 +21,22 @@ ENVIRONMENT_NAME: Final = "GATEWAY_BOOT"
 class Boot:
     """One worker's place among the others.
 
-    `config_fd` holds the text that the supervisor read at `config_path`: a worker that is started later must not serve
-    another configuration than its neighbours. `addresses` and `listen_fds` have the order of `listen` in the configuration.
-    A TCP address is bound by the worker itself with SO_REUSEPORT, port 0 already resolved, and its descriptor is -1; a unix
-    socket arrives bound and listening in `listen_fds`. `incarnation` is fresh for every start, so a restarted worker is
-    never taken for its predecessor [W1].
+    `index` is its number among the `workers` of its configuration, and of its block of cells. `seat` is its own among all workers
+    that live, those of a former configuration too: what it keeps on the disk is kept under it. `config_fd` holds what the
+    supervisor judged, `tls_fds` certificate and key, or nothing. Sockets to accept from come over `control_fd`. `lock_fd` is any
+    file that all processes have. `incarnation` is fresh for every start, so a restarted worker is never taken for its
+    predecessor [W1].
     """
 
-    config_path: str
     index: int
     workers: int
+    seat: int
     cells_fd: int
     config_fd: int
+    tls_fds: tuple[int, ...]
+    lock_fd: int
+    control_fd: int
     store_url: str
-    addresses: tuple[str, ...]
-    listen_fds: tuple[int, ...]
     incarnation: str
     supervisor_pid: int
 
@@ -44,8 +46,7 @@ class Boot:
     @classmethod
     def from_json(cls, text: str) -> Self:
         fields = json.loads(text)
-        for name in ("addresses", "listen_fds"):
-            fields[name] = tuple(fields[name])
+        fields["tls_fds"] = tuple(fields["tls_fds"])
         return cls(**fields)
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -54,16 +55,22 @@ class Boot:
 
     def descriptors(self) -> Sequence[int]:
         """What the worker must inherit."""
-        return [self.cells_fd, self.config_fd, *(descriptor for descriptor in self.listen_fds if descriptor >= 0)]
+        return [self.cells_fd, self.config_fd, *self.tls_fds, self.lock_fd, self.control_fd]
 
 
-def hand_over(text: str) -> int:
-    """A descriptor for `Boot.config_fd`: memory that has no name and is gone with the last process that holds it."""
-    descriptor = os.memfd_create("gateway-configuration", os.MFD_CLOEXEC)
-    os.write(descriptor, text.encode())
+def hand_over(data: bytes, name: str = "gateway-configuration") -> int:
+    """A descriptor of memory that has no name and is gone with the last process that holds it."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as memory:
+        memory.write(data)
     return descriptor
 
 
-def handed_over(descriptor: int) -> str:
+def handed_over(descriptor: int) -> bytes:
     """What `hand_over` was given."""
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def path_of(descriptor: int) -> str:
+    """The same as a file, for libraries that read nothing else."""
+    return f"/proc/self/fd/{descriptor}"

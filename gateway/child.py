@@ -5,27 +5,32 @@
     running ──── exits ────▶ waiting ──┘        waiting: 0 s after a good life, then 0.2 s, 0.4 s … 5 s
        │ ▲                      ▲
        │ └─ heartbeat           │
-       └── no heartbeat: SIGKILL┘
+       ├── no heartbeat: SIGKILL┘
+       └── retired, exits ────▶ over            its place was taken by the worker of a newer configuration
 
 A worker is stuck when its event loop has not beaten for `STUCK_AFTER_S`. Before its first beat it has `START_WITHIN_S` to
 import and connect. What was silent while the supervisor itself did not run (a suspended machine, a debugger) proves
 nothing: `judged_from` is when the supervisor last began to look without a break.
 
-Owns one process and its counters; signals go to that process alone, by its id, never before it was found alive.
+Owns one process, the line to it, and its counters; signals go to that process alone, by its id, never before it was found alive.
 """
 
 import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from gateway import control
 from gateway.boot import Boot
+from gateway.control import Line
 
 STUCK_AFTER_S: Final = 5.0
+SILENT_AFTER_S: Final = 1.0  # four beats: others accept what is meant for it, in case it is stuck
 START_WITHIN_S: Final = 20.0
 GOOD_LIFE_S: Final = 10.0
 FIRST_DELAY_S: Final = 0.2
@@ -49,9 +54,9 @@ def is_stuck(now: float, heartbeat_at: float, started_at: float, judged_from: fl
 
 
 class Child:
-    """Per worker: its boot letter and how often it was replaced. Per life: process, incarnation, start.
+    """Per worker: its boot letter and how often it was replaced. Per life: process, line, incarnation, start, what is lent to it.
 
-    `heartbeat` reads the worker's cell, `on_end` is told the incarnation of every life that is over [W2].
+    `heartbeat` reads the worker's cell, `on_end` is told of every life that is over [W2], `on_news` that there is news.
     """
 
     __slots__ = (
@@ -59,25 +64,40 @@ class Child:
         "_command",
         "_due_at",
         "_heartbeat",
+        "_is_listening",
         "_is_told_to_end",
+        "_lent",
+        "_line",
         "_on_end",
+        "_on_news",
         "_process",
         "_short_lives",
+        "is_retired",
         "restarts",
         "started_at",
     )
 
     def __init__(
-        self, boot: Boot, command: Sequence[str], heartbeat: Callable[[], float], on_end: Callable[[int, str], None]
+        self,
+        boot: Boot,
+        command: Sequence[str],
+        heartbeat: Callable[[], float],
+        on_end: Callable[["Child"], None],
+        on_news: Callable[[], None] = lambda: None,
     ) -> None:
         self._boot = boot
         self._command = command
         self._heartbeat = heartbeat
         self._on_end = on_end
+        self._on_news = on_news
         self._short_lives = 0
-        self._is_told_to_end = False
+        self.is_retired = False
         self.restarts = 0
+        self._is_told_to_end = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._line: Line | None = None
+        self._lent: dict[str, socket.socket] = {}
+        self._is_listening = False
         self._due_at = 0.0
         self.started_at = 0.0
 
@@ -87,6 +107,10 @@ class Child:
     @property
     def index(self) -> int:
         return self._boot.index
+
+    @property
+    def seat(self) -> int:
+        return self._boot.seat
 
     @property
     def pid(self) -> int | None:
@@ -101,6 +125,15 @@ class Child:
         return self._process is not None
 
     @property
+    def is_prepared(self) -> bool:
+        """It has said that it could serve."""
+        return self._line is not None and self._line.is_prepared
+
+    def can_serve(self, now: float) -> bool:
+        """It could serve, and has been heard of lately."""
+        return self.is_prepared and now - self._heartbeat() <= SILENT_AFTER_S
+
+    @property
     def state(self) -> str:
         if self._process is None:
             return "waiting"
@@ -109,7 +142,7 @@ class Child:
     def watch(self, now: float, judged_from: float) -> None:
         """Do what is due: bury it, kill it, or start it."""
         if self._process is None:
-            if now >= self._due_at:
+            if now >= self._due_at and not self.is_retired:
                 self.start(now)
         elif not self.reap(now) and is_stuck(now, self._heartbeat(), self.started_at, judged_from):
             logger.error("Worker %d (process %d) is stuck and is killed", self.index, self.pid)
@@ -119,7 +152,8 @@ class Child:
         """Begin a life under a fresh incarnation [W1]."""
         if self.started_at:
             self.restarts += 1
-        self._boot = replace(self._boot, incarnation=secrets.token_hex(16))
+        ours, theirs = control.pair()
+        self._boot = replace(self._boot, incarnation=secrets.token_hex(16), control_fd=theirs.fileno())
         self.started_at = now
         try:
             # In a group of its own: Ctrl-C reaches the supervisor alone, which then tells the workers to finish.
@@ -134,8 +168,34 @@ class Child:
             self._short_lives += 1
             self._due_at = now + restart_delay(self._short_lives)
             logger.error("Worker %d cannot be started: %s", self.index, error)
+            ours.close()
             return
+        finally:
+            theirs.close()
+        self._line = Line(ours, self._on_news)
         logger.info("Worker %d started as process %d", self.index, self.pid)
+
+    def lend(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Have it accept from these and from no others. What it cannot be told now it is told the next time."""
+        line = self._line
+        if line is None or not line.is_prepared or self._lent == sockets:
+            return
+        for name in [name for name in self._lent if name not in sockets]:
+            if line.send(f"release {name}"):
+                del self._lent[name]
+        for name, lent in sockets.items():
+            if name not in self._lent and line.send(f"accept {name}", lent):
+                self._lent[name] = lent
+        if not self._is_listening and self._lent == sockets:
+            self._is_listening = line.send("listen")
+
+    def retire(self) -> None:
+        """Another worker has its place: it finishes what it has, and is not started again."""
+        self.is_retired = True
+        if self._line is not None and self._line.send("retire"):
+            self._is_told_to_end = True
+        else:
+            self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
         """Send a signal to this very process; does nothing when it is gone (its id may belong to another by now)."""
@@ -154,7 +214,11 @@ class Child:
         logger.log(level, "Worker %d (process %d) ended: %s", self.index, self.pid, describe_exit(code))
         self._is_told_to_end = False
         self._process = None
-        self._on_end(self.index, self.incarnation)
+        self._lent, self._is_listening = {}, False
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        self._on_end(self)
         return True
 
 

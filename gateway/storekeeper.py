@@ -86,14 +86,12 @@ class Storekeeper:
             server = EmbeddedServer(config.store.directory)
             url = await server.start()
         client = connect(url, max_connections=MOST_CONNECTIONS)
-        log = RevocationLog(
-            client,
-            clock,
-            config.store.max_staleness,
-            issuers=Lifetimes.of(config),
-            not_fenced_routes=[route.name for route in config.routes if route.on_outage != "deny"],
-        )
+        log = _log(client, clock, config)
         return cls(url, without_password(config.store.url), server, client, log, clock, knocked)
+
+    def log_for(self, config: Config) -> RevocationLog:
+        """The log by the rules of a new configuration."""
+        return _log(self._client, self._clock, config)
 
     @property
     def client(self) -> Store:
@@ -182,3 +180,13 @@ class Storekeeper:
             logger.info("The store %s answers again", self.shown_url)
         self._is_told = bool(problem)
         self._problem = problem
+
+
+def _log(client: Store, clock: Clock, config: Config) -> RevocationLog:
+    return RevocationLog(
+        client,
+        clock,
+        config.store.max_staleness,
+        issuers=Lifetimes.of(config),
+        not_fenced_routes=[route.name for route in config.routes if route.on_outage != "deny"],
+    )

@@ -5,9 +5,9 @@
                                                  │
                                               listener ──> clients
 
-Started by the supervisor with its place in `Boot`; ends on SIGTERM after its last exchange. A worker listens as soon as its
-replica is live. When the store does not answer it listens all the same after a second: it refuses by name what needs the
-store, and serves what does not.
+Started by the supervisor with its place in `Boot`; ends on SIGTERM, or when it is told to retire, after its last exchange. A
+worker says that it is prepared as soon as its replica is live, and accepts from the sockets that it is lent then. When the store
+does not answer it is prepared all the same after a second: it refuses by name what needs the store, and serves what does not.
 """
 
 import asyncio
@@ -15,19 +15,22 @@ import contextlib
 import gc
 import logging
 import os
+import pickle
 import signal
-import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import uvloop
 
 from gateway.audit.event import Action, Event, Outcome
 from gateway.audit.pressure import Use
-from gateway.boot import Boot, handed_over
+from gateway.boot import Boot, handed_over, path_of
 from gateway.clock import Clock
-from gateway.config.load import Loaded, load
+from gateway.config.load import Loaded
+from gateway.config.schema import Tls
+from gateway.control import WorkerLine
 from gateway.enforce.country import Countries
 from gateway.errors import CountriesUnavailable, GatewayError, StoreError
 from gateway.inside import Inside, build_inside, build_plane, build_tracer
@@ -35,12 +38,11 @@ from gateway.keys.secrets import token_secrets
 from gateway.keys.store import load as load_ring
 from gateway.keys.store import restore as restore_ring
 from gateway.lifeline import end_with_parent
-from gateway.proxy.listener import Listener, bind_shared, server_tls
+from gateway.proxy.listener import Listener, server_tls
 from gateway.proxy.live import end_all_revoked, end_if_revoked
 from gateway.proxy.plane import Plane
 from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.follower import Follower
-from gateway.revocation.journal import leftovers
 from gateway.revocation.state import State
 from gateway.revocation.view import View
 from gateway.sessions.model import subject_of
@@ -66,7 +68,7 @@ def main(boot: Boot) -> int:
     """Run one worker until SIGTERM; the exit code."""
     end_with_parent(boot.supervisor_pid)()
     try:
-        loaded = load(boot.config_path, text=handed_over(boot.config_fd))
+        loaded = pickle.loads(handed_over(boot.config_fd))  # noqa: S301 - memory of the supervisor's own, as it judged it
         return uvloop.run(Worker(boot, loaded).run())
     except GatewayError as error:
         print(f"worker {boot.index}: {error}", file=sys.stderr)
@@ -83,34 +85,39 @@ class Worker:
         self._directory = loaded.directory
         self._clock = Clock()
         layout = Layout.of(config)
-        cells = Cells.attach(boot.cells_fd, layout.block, boot.workers + 1)
+        cells = Cells.attach(boot.cells_fd, layout.block, boot.workers + 2)
         self._metrics = WorkerMetrics(layout, cells.block(boot.index))
         self._log_seen = log_seen(layout, cells.block(boot.workers))  # the supervisor's block
-        self._errors = LineWriter(sys.stderr.fileno(), self._metrics.log_dropped, boot.cells_fd)
-        self._lines = LineWriter(sys.stdout.fileno(), self._metrics.log_dropped, boot.cells_fd)
+        self._errors = LineWriter(sys.stderr.fileno(), self._metrics.log_dropped, boot.lock_fd)
+        self._lines = LineWriter(sys.stdout.fileno(), self._metrics.log_dropped, boot.lock_fd)
         configure(config.log.level, config.log.format, f"worker {boot.index}", self._errors)
         self._secrets = token_secrets(config.tokens.secrets, config.store.directory)
         self._view = View(config.store.max_entries)
         self._sources: dict[str, KeySetSource] = {}
         self._subdued: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
+        self._told_to_end = asyncio.Event()  # tunnels too: nobody takes our place
+        self._told_to_hurry = asyncio.Event()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self._stop.set)
+            loop.add_signal_handler(name, self._end)
         config, boot = self._config, self._boot
-        inside = build_inside(config, self._secrets, self._view, self._clock, self._metrics, boot.store_url, boot.index)
+        line = WorkerLine(boot.control_fd)
+        inside = build_inside(config, self._secrets, self._view, self._clock, self._metrics, boot.store_url, boot.seat)
         access = AccessLog(self._lines, is_text=config.log.format == "text")
         tracer = build_tracer(config, self._secrets, self._metrics)
         plane = build_plane(config, inside, self._clock, self._metrics, access, self._ask_for_keys, tracer)
         for issuer in config.issuers:
             self._sources[issuer.issuer] = KeySetSource(issuer, self._directory, self._adopter(issuer.issuer, plane, inside))
-        self._take_up_journal(inside)
+        for fact in inside.journal.load():  # promised before this process began: enforced here at once, and appended [R5]
+            inside.ending.enforce_here(fact)
         follower = self._build_follower(plane, inside)
-        listener = Listener(plane, server_tls(config.tls) if config.tls else None)
-        if config.tls is not None:
-            self._metrics.certificate(expiry_of(config.tls.certificate))
+        tls = self._tls()
+        listener = Listener(plane, server_tls(tls) if tls else None)
+        if tls is not None:
+            self._metrics.certificate(expiry_of(tls.certificate))
         listener.start_sweeping()
         following = loop.create_task(follower.run())
         beside = [
@@ -125,16 +132,17 @@ class Worker:
                 await asyncio.wait(keys, timeout=KEYS_WITHIN_S)
             await loading
             if not self._stop.is_set():
-                await listener.start(self._listeners())
-                self._metrics.listening(True)
+                beside.append(loop.create_task(self._obey(line, listener)))
+                line.say_prepared()
                 gc.freeze()  # what exists now stays; collections need not look at it again
                 beside.append(loop.create_task(self._keep_country_database(inside)))
                 beside.append(loop.create_task(inside.portal.warm_up()))
             await self._stop.wait()
             self._metrics.listening(False)
             follower.drain()
-            await listener.drain()
+            await listener.drain(self._told_to_end, self._told_to_hurry)
         finally:
+            line.close()
             with contextlib.suppress(StoreError):  # then the supervisor strikes us from the register, or 60 s of silence do
                 await follower.leave()
             for task in (following, *keys, *beside):
@@ -195,13 +203,6 @@ class Worker:
             label=f"worker {self._boot.index} pid {os.getpid()}",
         )
 
-    def _take_up_journal(self, inside: Inside) -> None:
-        """What was promised before this process began is enforced here at once, and appended when the store answers [R5]."""
-        folder = self._config.store.directory
-        orphans = leftovers(folder, self._boot.workers) if self._boot.index == 0 else []
-        for fact in inside.journal.load(also=orphans):
-            inside.ending.enforce_here(fact)
-
     def _forget_record(self, entry: Entry, inside: Inside) -> None:
         """The log says that a session, or an account, is not what it was: its records are read again [S1]."""
         if entry.issuer not in ("", self._config.own_issuer):
@@ -259,16 +260,33 @@ class Worker:
         if self._view.state is not State.LIVE:
             logger.warning("the store does not answer or is not ours: routes that need it answer 503 until it does")
 
-    def _listeners(self) -> list[socket.socket]:
-        """The addresses of this gateway, bound: TCP by ourselves, unix sockets as inherited."""
-        found = []
-        for address, descriptor in zip(self._boot.addresses, self._boot.listen_fds, strict=True):
-            if descriptor >= 0:
-                found.append(socket.socket(fileno=descriptor))
-            else:
-                host, _, port = address.rpartition(":")
-                found.append(bind_shared(host.strip("[]"), int(port)))
-        return found
+    def _end(self) -> None:
+        """SIGTERM. The first time tunnels are cut, and other exchanges may end; the second time nothing is waited for."""
+        if self._told_to_end.is_set():
+            self._told_to_hurry.set()
+        self._told_to_end.set()
+        self._stop.set()
+
+    async def _obey(self, line: WorkerLine, listener: Listener) -> None:
+        """Do what the supervisor says, in its order; to be cancelled."""
+        while True:
+            said, lent = await line.orders.get()
+            word, _, name = said.partition(" ")
+            if lent is not None:
+                await listener.accept(name, lent)
+            elif word == "release":
+                listener.release(name)
+            elif word == "listen":
+                self._metrics.listening(True)
+            elif word == "retire":
+                self._stop.set()
+
+    def _tls(self) -> Tls | None:
+        """Where certificate and key are: as the supervisor read them, whatever the files hold by now."""
+        if self._config.tls is None:
+            return None
+        certificate, key = self._boot.tls_fds
+        return self._config.tls.model_copy(update={"certificate": Path(path_of(certificate)), "key": Path(path_of(key))})
 
     async def _beat(self, follower: Follower, inside: Inside) -> None:
         """Tell the supervisor, from the event loop, that it turns, and how the replica stands; a few things that may be late."""

@@ -17,7 +17,7 @@ from grafana.rows.revoked import REVOKED_NOW
 from grafana.rows.stolen import ELSEWHERE, STOLEN
 from grafana.rows.store import STORE
 from grafana.rows.why import WHY
-from grafana.rows.workers import CARRIED, ENOUGH
+from grafana.rows.workers import CARRIED, ENOUGH, TAKEN
 
 BOARDS: Final = (
     Board(
@@ -48,6 +48,6 @@ BOARDS: Final = (
         "gateway-capacity",
         "Gateway / Capacity",
         "Are there enough workers, what does each carry, and is anything dropped?",
-        (ENOUGH, CARRIED, DROPPED),
+        (ENOUGH, CARRIED, TAKEN, DROPPED),
     ),
 )

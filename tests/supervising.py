@@ -99,7 +99,7 @@ async def running(
                 supervisor.stop()
                 async with asyncio.timeout(20):
                     await gateway.ended
-            supervisor.cells.close()
+            supervisor.close()
 
 
 def is_alive(pid: int | None) -> bool:

@@ -1,16 +1,17 @@
-"""The smallest worker that keeps the supervisor's contract. With `stubborn` among its arguments it ignores SIGTERM."""
+"""The smallest worker that keeps the supervisor's contract. With `stubborn` among its arguments it does not end in order."""
 
 import asyncio
 import contextlib
 import os
+import pickle
 import signal
 import sys
 
 import uvloop
 
-from gateway.boot import ENVIRONMENT_NAME, Boot
+from gateway.boot import ENVIRONMENT_NAME, Boot, handed_over
 from gateway.clock import Clock
-from gateway.config.load import load
+from gateway.control import WorkerLine
 from gateway.lifeline import end_with_parent
 from gateway.revocation.follower import Follower
 from gateway.revocation.view import View
@@ -22,10 +23,15 @@ async def main() -> None:
     boot = Boot.from_json(os.environ[ENVIRONMENT_NAME])
     end_with_parent(boot.supervisor_pid)()
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None if "stubborn" in sys.argv else stop.set())
-    config = load(boot.config_path).config
+
+    def end() -> None:
+        if "stubborn" not in sys.argv:
+            stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    config = pickle.loads(handed_over(boot.config_fd)).config
     layout = Layout.of(config)
-    metrics = WorkerMetrics(layout, Cells.attach(boot.cells_fd, layout.block, boot.workers + 1).block(boot.index))
+    metrics = WorkerMetrics(layout, Cells.attach(boot.cells_fd, layout.block, boot.workers + 2).block(boot.index))
     metrics.route("app").finish(b"GET", 200, ALLOW, None, 0.001, 0.0005)
     metrics.client_connections(+1)
     clock = Clock()
@@ -33,8 +39,15 @@ async def main() -> None:
     staleness = config.store.max_staleness
     follower = Follower(boot.store_url, view, clock, incarnation=boot.incarnation, max_staleness=staleness)
     following = asyncio.create_task(follower.run())
-    metrics.listening(True)
+    line = WorkerLine(boot.control_fd)
+    line.say_prepared()
     while not stop.is_set():
+        while not line.orders.empty():
+            said, _ = line.orders.get_nowait()
+            if said == "listen":
+                metrics.listening(True)
+            elif said == "retire":
+                end()
         metrics.heartbeat(clock.boot())
         metrics.replica(view.state.value, view.proven_at, len(view), follower.statistics.position, clock.store_offset_s)
         with contextlib.suppress(TimeoutError):

@@ -46,6 +46,11 @@ class History:
         self._wall = wall
         self._kept: deque[Sums] = deque([self._look()], maxlen=MINUTES)
 
+    def move(self, layout: Layout, cells: Cells) -> None:
+        """From here on sum up other cells, those of a new configuration."""
+        self._places = [route.decisions for route in layout.routes.values()]
+        self._cells = cells
+
     async def run(self) -> None:
         """Look when a minute is over; to be cancelled."""
         while True:
@@ -64,7 +69,8 @@ class History:
         Times are whole seconds since 1970; a series that has nothing but zeros is left out.
         """
         looks = [*self._kept, self._look()]
-        grown = [[int(b - a) for a, b in zip(one.values, two.values, strict=True)] for one, two in pairwise(looks)]
+        # A route that a new configuration does without takes its sums with it: that is no minute of negative decisions.
+        grown = [[max(0, int(b - a)) for a, b in zip(one.values, two.values, strict=True)] for one, two in pairwise(looks)]
         series = zip(_LABELS, zip(*grown, strict=True), strict=True)
         return {
             "since": int(looks[0].at),

@@ -23,12 +23,13 @@ _NULL: Final = frozenset({"", "~", "null"})
 
 @dataclass(slots=True)
 class Substitution:
-    """One pass over a tree. `inserted` are the texts that came from outside: no message may hold them."""
+    """One pass over a tree. `inserted` are the texts that came from outside: no message may hold them; `files` where from."""
 
     environ: Mapping[str, str]
     directory: Path
     problems: list[Problem] = field(default_factory=list)
     inserted: set[str] = field(default_factory=set)
+    files: set[Path] = field(default_factory=set)
 
     def apply(self, node: Node, location: Location = ()) -> None:
         """Substitute in place, below `node`. Values that came from the environment themselves are left as they are."""
@@ -64,8 +65,10 @@ class Substitution:
         return value
 
     def _file(self, spelled: str, location: Location) -> str:
+        path = Path(self.directory, spelled)
+        self.files.add(path)
         try:
-            text = read_small_file(Path(self.directory, spelled))
+            text = read_small_file(path)
         except ValueError as error:
             return self._refuse(location, f"the file {spelled} {error}", "")
         self.inserted.add(text)

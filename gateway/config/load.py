@@ -26,13 +26,17 @@ from gateway.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used. `directory` is the file's folder; `warnings` are printable lines."""
+    """A configuration that can be used. `directory` is the file's folder; `warnings` are printable lines.
+
+    `files` are those whose text is a part of it, beside `path`.
+    """
 
     config: Config
     warnings: tuple[str, ...]
     path: Path
     directory: Path
     text: str = field(repr=False)  # of the file, as it was read; it may hold secrets
+    files: frozenset[Path] = frozenset()
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ, *, text: str | None = None) -> Loaded:
@@ -49,12 +53,20 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ, *, text: str
     substitution = Substitution(environ, directory)
     substitution.apply(tree)
     problems += substitution.problems
-    problems += read_secret_files(tree, directory)
+    problems += read_secret_files(tree, directory, substitution.files)
     config, warnings = _judge(tree, problems, directory)
     secrets = substitution.inserted | set(_secrets(tree))
     if config is None or problems:
         raise ConfigurationError(_lines(path, tree, problems, secrets))
-    return Loaded(config, tuple(_lines(path, tree, warnings, secrets)), Path(path), directory, text)
+    lines = tuple(_lines(path, tree, warnings, secrets))
+    return Loaded(config, lines, Path(path), directory, text, frozenset(substitution.files))
+
+
+def place_of(loaded: Loaded, location: Location) -> str:
+    """`file:line:column: path` of a key, for a complaint about what it became in the end."""
+    tree, _, _ = parse(loaded.text)
+    assert tree is not None
+    return _lines(loaded.path, tree, [Problem(location, "")], set())[0]
 
 
 def _judge(tree: Node, problems: list[Problem], directory: Path) -> tuple[Config | None, list[Problem]]:

@@ -405,6 +405,11 @@ class Limits(Block):
     per_client: Annotated[Count, Within(0, 1_000_000)] = setting(
         0, "Connections of one client address per worker. 0: not limited."
     )
+    worker_memory: Size | None = setting(
+        None,
+        "Resident memory of one worker. Beyond: all workers are replaced, without a failed request, at most once a minute. Null: "
+        "unlimited.",
+    )
 
 
 class Timeouts(Block):

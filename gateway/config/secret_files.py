@@ -13,20 +13,20 @@ from gateway.config.problems import Location, Problem
 from gateway.config.strict_yaml import Node
 
 
-def read_secret_files(node: Node, directory: Path, location: Location = ()) -> list[Problem]:
-    """Replace each `NAME_file` by `NAME`, in place. Returns what could not be read."""
+def read_secret_files(node: Node, directory: Path, files: set[Path], location: Location = ()) -> list[Problem]:
+    """Replace each `NAME_file` by `NAME`, in place. Returns what could not be read; adds to `files` what was asked for."""
     problems: list[Problem] = []
     block = block_at(location)
     if block is not None and isinstance(node.value, dict):
         for name, declared in block.model_fields.items():
             if is_secret(declared) and name + FILE_SUFFIX in node.value:
-                problems += _read(node, location, name, is_list(declared), directory)
+                problems += _read(node, location, name, is_list(declared), directory, files)
     for part, child in node.children():
-        problems += read_secret_files(child, directory, (*location, part))
+        problems += read_secret_files(child, directory, files, (*location, part))
     return problems
 
 
-def _read(node: Node, location: Location, name: str, is_many: bool, directory: Path) -> list[Problem]:
+def _read(node: Node, location: Location, name: str, is_many: bool, directory: Path, files: set[Path]) -> list[Problem]:
     assert isinstance(node.value, dict)
     twin = name + FILE_SUFFIX
     given = node.value.pop(twin)
@@ -38,7 +38,9 @@ def _read(node: Node, location: Location, name: str, is_many: bool, directory: P
     problems: list[Problem] = []
     for entry in listed:
         try:
-            text = read_small_file(Path(directory, entry.value)) if isinstance(entry.value, str) and entry.value else None
+            path = Path(directory, entry.value) if isinstance(entry.value, str) and entry.value else None
+            files |= {path} if path is not None else set()
+            text = read_small_file(path) if path is not None else None
         except ValueError as error:
             problems.append(Problem((*location, name), f"the file it names {error}"))
             continue

@@ -326,13 +326,15 @@ class ClientConnection(asyncio.Protocol):
         if self.phase is _HEAD and not self._buffer and self.deadline - now < self._plane.timeouts.keep_alive - REST_AFTER_S:
             self._reader.rest()
 
-    def drain(self) -> None:
-        """The worker stops: idle connections close, others after their exchange."""
-        self.is_persistent = False
-        if self.phase is _HEAD and not self._buffer:
-            self.transport.close()
-        elif self.phase is _TUNNEL and self.tunnel is not None:
-            self.tunnel.cut("drain")
+    @property
+    def is_idle(self) -> bool:
+        """It waits for a request, of which nothing is here."""
+        return self.phase is _HEAD and not self._buffer
+
+    def cut_tunnel(self, cause: str) -> None:
+        """The worker stops: what has no end of its own gets one."""
+        if self.phase is _TUNNEL and self.tunnel is not None and not self.tunnel.ended.is_done:
+            self.tunnel.cut(cause)
 
     # Inside.
 

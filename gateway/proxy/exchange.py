@@ -120,7 +120,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         is_all_sent = body is None or client.is_body_complete
         has_body = answer.has_body(head.method)
         is_chunked_out = has_body and answer.content_length is None and head.minor == 1
-        if not is_all_sent or (has_body and answer.content_length is None and not is_chunked_out):
+        if not is_all_sent or (has_body and answer.content_length is None and not is_chunked_out) or plane.is_draining:
             client.is_persistent = False
         answer_head = to_client(
             answer,

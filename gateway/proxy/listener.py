@@ -18,6 +18,8 @@ from gateway.proxy.plane import Plane
 TICK_S: Final = 0.25
 TICKS_PER_JUDGEMENT: Final = 2  # of all live exchanges: what no single fact announces [W4]
 BACKLOG: Final = 4096
+DRAIN_TICK_S: Final = 0.05
+PATIENCE_S: Final = 1.0  # with a connection that is idle when the worker stops: by then most have asked, and were told to close
 
 logger: Final = logging.getLogger("gateway.proxy")
 
@@ -51,44 +53,73 @@ class Listener:
     def __init__(self, plane: Plane, tls: ssl.SSLContext | None) -> None:
         self._plane = plane
         self._tls = tls
-        self._servers: list[asyncio.Server] = []
+        self._servers: dict[str, asyncio.Server] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self, listeners: list[socket.socket]) -> None:
-        """Accept on `listeners`. Unix sockets speak plain HTTP: whoever can open them is on this machine."""
+        """Accept on all of them."""
+        for number, listener in enumerate(listeners):
+            await self.accept(str(number), listener)
+
+    async def accept(self, name: str, listener: socket.socket) -> None:
+        """Accept on this socket too. Unix sockets speak plain HTTP: whoever can open them is on this machine."""
         plane = self._plane
-        for listener in listeners:
-            is_tcp = listener.family != socket.AF_UNIX
-            tls = self._tls if is_tcp else None
-            server = await plane.loop.create_server(
-                lambda: ClientConnection(plane),
-                sock=listener,
-                ssl=tls,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=plane.timeouts.tls_handshake if tls else None,
-            )
-            self._servers.append(server)
+        tls = self._tls if listener.family != socket.AF_UNIX else None
+        self._servers[name] = await plane.loop.create_server(
+            lambda: ClientConnection(plane),
+            sock=listener,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=plane.timeouts.tls_handshake if tls else None,
+        )
+
+    def release(self, name: str) -> None:
+        """Accept there no more. Whoever waits in its queue is for others."""
+        server = self._servers.pop(name, None)
+        if server is not None:
+            server.close()
 
     def start_sweeping(self) -> None:
         """Deadlines count from here on, whether or not anything listens yet."""
         self._sweeper = self._plane.loop.create_task(self._sweep())
 
-    async def drain(self) -> None:
-        """Stop accepting, let exchanges end, for at most `timeouts.drain`; then close what is left."""
+    async def drain(self, told_to_end: asyncio.Event | None = None, told_to_hurry: asyncio.Event | None = None) -> None:
+        """Stop accepting, let exchanges end, for at most `timeouts.drain`; then close what is left.
+
+        Nobody is cut off in between: an answer whose head comes from now on says `Connection: close`, and a connection without
+        a request has a moment more to send one, lest it cross our end of the connection. Tunnels go on until `told_to_end`,
+        which without such an event is at once. `told_to_hurry`: nothing is waited for.
+        """
         plane = self._plane
         plane.is_draining = True
-        for server in self._servers:
-            server.close()
-        for client in tuple(plane.clients):
-            client.drain()
-        deadline = plane.loop.time() + plane.timeouts.drain
-        while plane.clients and plane.loop.time() < deadline:  # noqa: ASYNC110 - many connections, and it happens once
-            await asyncio.sleep(0.02)
+        for name in tuple(self._servers):
+            self.release(name)
+        began = plane.loop.time()
+        deadline = began + plane.timeouts.drain
+        patience_s = min(PATIENCE_S, plane.timeouts.drain / 2)
+        # Some have been accepted and are not known yet: a turn of the loop away, or in the middle of a TLS handshake.
+        at_least_until = began + (patience_s if self._tls is not None else min(patience_s, DRAIN_TICK_S))
+        idle_since: dict[ClientConnection, float] = {}
+        while (now := plane.loop.time()) < deadline and (plane.clients or now < at_least_until):
+            if told_to_hurry is not None and told_to_hurry.is_set():
+                break
+            if told_to_end is None or told_to_end.is_set():
+                self._cut_tunnels()
+            idle_since = {client: idle_since.get(client, now) for client in plane.clients if client.is_idle}
+            for client in [client for client, since in idle_since.items() if now - since >= patience_s]:
+                client.transport.close()
+            await asyncio.sleep(DRAIN_TICK_S)
+        self._cut_tunnels()
+        await asyncio.sleep(DRAIN_TICK_S if plane.clients else 0)  # for the last frame to get out
         for client in tuple(plane.clients):
             client.transport.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+
+    def _cut_tunnels(self) -> None:
+        for client in tuple(self._plane.clients):
+            client.cut_tunnel("drain")
 
     async def _sweep(self) -> None:
         tick = 0

@@ -56,7 +56,7 @@ def refuse(
 ) -> None:
     """Answer with a refusal. The connection goes on when nothing on it can be misread: no upgrade, no unread body."""
     must_close = head.upgrade is not None or client.is_sending_body or not client.skip_body(head)
-    if must_close or reason in (Reason.BAD_REQUEST, Reason.TOO_LARGE):
+    if must_close or reason in (Reason.BAD_REQUEST, Reason.TOO_LARGE) or plane.is_draining:
         client.is_persistent = False
     is_for_a_person = shown_by(head).is_navigation
     cookies = _cookies(head, record, plane, reason, is_for_a_person=is_for_a_person)

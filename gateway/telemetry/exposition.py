@@ -57,7 +57,7 @@ from gateway.telemetry.metrics import (
     histogram_cells,
     key_number,
 )
-from gateway.telemetry.reading import SupervisorFacts, read_worker, upstreams_up
+from gateway.telemetry.reading import ProcessReading, SupervisorFacts, read_worker, upstreams_up
 from gateway.telemetry.slots import Cells
 
 TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -70,7 +70,7 @@ _STARTING_CODES: Final = ("200", "401", "403", "404", "502", "503", "504")
 class Exposition(Collector):
     """Sums and renders. `facts` is asked at each rendering; `boot` is the boot clock.
 
-    Block `n` of `cells` is worker n's, the last one the supervisor's own.
+    Block `n` of `cells` is worker n's; what follows the workers' is the supervisor's own, and what is carried on.
     """
 
     def __init__(
@@ -100,13 +100,18 @@ class Exposition(Collector):
         return body, content_type
 
     def collect(self) -> Iterator[Metric]:
-        blocks = list(self._cells.every_block())
-        totals = _sum(blocks)
-        yield from self._requests(totals, blocks[:-1])
+        blocks, facts = list(self._cells.every_block()), self._facts()
+        totals, workers = _sum(blocks), blocks[: facts.configured]
+        yield from self._requests(totals, workers)
         yield from self._revocations(totals)
-        yield from self._workers(blocks[:-1])
-        yield from self._connections(blocks[:-1], totals)
+        yield from self._workers(workers)
+        yield from self._processes(facts)
+        yield from self._connections(workers, totals)
         yield from self._store_and_log(totals)
+
+    def move(self, layout: Layout, cells: Cells) -> None:
+        """From here on tell what is counted in other cells, those of a new configuration."""
+        self._layout, self._cells = layout, cells
 
     def _requests(self, totals: Sequence[float], workers: list["memoryview[float]"]) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -267,6 +272,42 @@ class Exposition(Collector):
         yield CounterMetricFamily("gateway_worker_restarts", "Workers replaced: dead or stuck.", value=facts.restarts)
         yield GaugeMetricFamily(
             "gateway_store_up", "Whether the store answered the supervisor last time.", value=float(facts.is_store_up)
+        )
+
+    def _processes(self, facts: SupervisorFacts) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "gateway_workers_draining",
+            "Workers whose place another one has taken, and that finish what they began.",
+            value=facts.draining,
+        )
+        yield CounterMetricFamily(
+            "gateway_workers_over_memory", "Times that a worker took more than limits.worker_memory.", value=facts.over_memory
+        )
+        memory = GaugeMetricFamily(
+            "gateway_worker_resident_memory_bytes", "Memory that a worker holds (its resident set).", labels=("worker",)
+        )
+        cpu = CounterMetricFamily(
+            "gateway_worker_cpu_seconds", "Processor time that the workers with this number have taken.", labels=("worker",)
+        )
+        for worker, process in enumerate(facts.processes or (ProcessReading(),) * facts.configured):
+            memory.add_metric((str(worker),), process.resident_bytes)
+            cpu.add_metric((str(worker),), process.cpu_s)
+        yield from (memory, cpu)
+        reloads = CounterMetricFamily(
+            "gateway_config_reloads", "Times that the configuration was to be read again, by what came of it.", labels=("result",)
+        )
+        reloads.add_metric(("success",), facts.reloads.successes)
+        reloads.add_metric(("failure",), facts.reloads.failures)
+        yield reloads
+        yield GaugeMetricFamily(
+            "gateway_config_last_reload_successful",
+            "0 while the file on disk was refused, and the configuration before it is in force.",
+            value=float(facts.reloads.is_last_good),
+        )
+        yield GaugeMetricFamily(
+            "gateway_config_last_reload_success_timestamp_seconds",
+            "Since when the configuration in force is.",
+            value=facts.reloads.succeeded_at,
         )
 
     def _connections(self, blocks: list["memoryview[float]"], totals: Sequence[float]) -> Iterator[Metric]:

@@ -102,7 +102,9 @@ class RouteLayout:
         self.exemplars: dict[str, int] = {}
         if has_exemplars:
             for histogram, bounds in _WITH_EXEMPLARS.items():
-                self.exemplars[histogram] = block.counters(f"{histogram} exemplars {name}", EXEMPLAR_CELLS * (len(bounds) + 1))
+                self.exemplars[histogram] = block.counters(
+                    f"{histogram} exemplars {name}", EXEMPLAR_CELLS * (len(bounds) + 1), is_sum=False
+                )
 
 
 class Layout:
@@ -184,7 +186,7 @@ class Layout:
         self.webhook_retries = block.counters("webhook retries")
         self.spans = block.counters("spans", len(SPAN_OUTCOMES))
         # Of each signing key: its number (`key_number`; 0: the place is free), and the tokens verified with it.
-        self.key_uses = block.counters("key uses", 2 * KEY_PLACES)
+        self.key_uses = block.counters("key uses", 2 * KEY_PLACES, is_sum=False)
         self.audit_lost = block.counters("audit lost")
         self.log_dropped = block.counters("log dropped")
         self.enforcement = block.counters("enforcement", histogram_cells(ENFORCEMENT_BOUNDS))
@@ -257,7 +259,7 @@ class RouteMetrics:
 class WorkerMetrics:
     """The writing side of one process: its block, by meaning. Clears the gauges its predecessor left behind."""
 
-    __slots__ = ("_cells", "_client", "_layout", "_routes", "_upstream")
+    __slots__ = ("_cells", "_client", "_dropped", "_layout", "_routes", "_upstream")
 
     def __init__(self, layout: Layout, cells: "memoryview[float]") -> None:
         self._layout = layout
@@ -265,7 +267,25 @@ class WorkerMetrics:
         self._client = layout.connections["client"]
         self._upstream = layout.connections["upstream"]
         self._routes = {name: RouteMetrics(route, cells) for name, route in layout.routes.items()}
+        self._dropped = (cells, layout.log_dropped)
         clear_gauges(layout, cells)
+
+    def move(self, layout: Layout, cells: "memoryview[float]") -> None:
+        """Count in other cells from here on, those of a new configuration. Gauges go along; what was counted stays behind.
+
+        For the supervisor, whose other threads tell of nothing but dropped lines.
+        """
+        was, before = self._layout, self._cells
+        places = layout.block.gauges()
+        self._layout, self._cells = layout, cells
+        self._client = layout.connections["client"]
+        self._upstream = layout.connections["upstream"]
+        self._routes = {name: RouteMetrics(route, cells) for name, route in layout.routes.items()}
+        self._dropped = (cells, layout.log_dropped)
+        for name, at in was.block.gauges().items():
+            if name in places:
+                cells[places[name]] = before[at]
+        clear_gauges(was, before)
 
     def route(self, name: str) -> RouteMetrics:
         """The counters of a configured route; of `""` those of requests that no route matched."""
@@ -402,7 +422,8 @@ class WorkerMetrics:
         self._observe(self._layout.store_command, STORE_BOUNDS, seconds)
 
     def log_dropped(self, lines: int) -> None:
-        self._cells[self._layout.log_dropped] += lines
+        cells, at = self._dropped  # in one step: the thread that writes the lines calls this too
+        cells[at] += lines
 
     def _observe(self, at: int, bounds: tuple[float, ...], seconds: float) -> None:
         self._cells[at] += seconds

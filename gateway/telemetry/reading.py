@@ -41,6 +41,24 @@ class WorkerReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessReading:
+    """What a worker takes of the machine: memory now, processor time of all that had its number."""
+
+    resident_bytes: int = 0
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reloads:
+    """How the configuration came to be what it is. `succeeded_at`: wall clock, the start counts as a success."""
+
+    successes: int = 0
+    failures: int = 0
+    is_last_good: bool = True
+    succeeded_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class SupervisorFacts:
     """What only the supervisor knows."""
 
@@ -50,6 +68,10 @@ class SupervisorFacts:
     is_store_up: bool
     sessions: int = 0
     key_ages: tuple[tuple[str, float], ...] = ()  # of our signing keys: the kid, and seconds since it was made
+    draining: int = 0
+    over_memory: int = 0
+    reloads: Reloads = Reloads()
+    processes: tuple[ProcessReading, ...] = ()  # of each worker, by its number
 
 
 def log_seen(layout: Layout, cells: "memoryview[float]") -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """Counters in shared memory: one float64 cell per number, one block of cells per process, one writer per block.
 
-    cells   0                    512                512 + size           512 + 2·size
-            ┌────────────────────┬──────────────────┬────────────────────┬── … ──────────────────┐
-            │ header             │ block 0          │ block 1            │ block n               │
-            │ magic, fingerprint │ worker 0         │ worker 1           │ the supervisor itself │
-            └────────────────────┴──────────────────┴────────────────────┴───────────────────────┘
+    cells   0                    512                512 + size           512 + n·size
+            ┌────────────────────┬──────────────────┬────────────────────┬── … ──────────────────┬────────────────────┐
+            │ header             │ block 0          │ block 1            │ block n               │ block n + 1        │
+            │ magic, fingerprint │ worker 0         │ worker 1           │ the supervisor itself │ what is carried on │
+            └────────────────────┴──────────────────┴────────────────────┴───────────────────────┴────────────────────┘
     block   0                    gauges
             ┌────────────────────┬────────────────────────────────────────┐
             │ gauges             │ counters                               │
@@ -20,8 +20,9 @@ whatever happens to the workers.
 The memory is a memfd: it has no name, is inherited, and is gone with the last process. It is sealed against
 resizing, so a broken worker cannot cut it short under the supervisor (a read beyond the end would be SIGBUS).
 
-Both sides compute where a number lives from the same names. The fingerprint of these names is in the header: a
-worker whose configuration was edited since the supervisor started is refused instead of counting into wrong cells.
+Both sides compute where a number lives from the same names. The fingerprint of these names is in the header: a worker of another
+configuration, or of another version of this program, is refused instead of counting into wrong cells. A new configuration has
+cells of its own, and what was counted before is carried on by name (`carried.py`).
 
 This file knows cells and blocks, not what they count: that is `metrics.py`.
 """
@@ -30,7 +31,7 @@ import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Self
 
 from gateway.errors import GatewayError
@@ -39,6 +40,7 @@ CELL_BYTES: Final = 8
 # Header and blocks are whole pages, so two workers on two cores never share a cache line (nor an adjacent-line prefetch).
 PAGE_CELLS: Final = 4096 // CELL_BYTES
 HEADER_CELLS: Final = PAGE_CELLS
+MISMATCH: Final = "the supervisor runs another version of this program, or another configuration: restart the gateway"
 MAGIC: Final = 7_519_006_750.0  # RFC 7519 and RFC 6750; exactly representable, as every integer below 2^53
 
 
@@ -53,11 +55,12 @@ class Block:
     label share their cells.
     """
 
-    __slots__ = ("_counters", "_gauges", "_is_closed", "gauge_cells", "size")
+    __slots__ = ("_counters", "_gauges", "_is_closed", "_sums", "gauge_cells", "size")
 
     def __init__(self) -> None:
         self._gauges: dict[str, int] = {}
         self._counters: dict[str, int] = {}
+        self._sums: dict[str, tuple[int, int]] = {}
         self._is_closed = False
         self.gauge_cells = 0
         self.size = 0
@@ -71,13 +74,26 @@ class Block:
             self.size += 1
         return self._gauges[name]
 
-    def counters(self, name: str, length: int = 1) -> int:
-        """Reserve `length` neighbouring cells that are never cleared; the first one's place."""
+    def counters(self, name: str, length: int = 1, *, is_sum: bool = True) -> int:
+        """Reserve `length` neighbouring cells that are never cleared; the first one's place.
+
+        `is_sum`: those of two processes are told together by adding them up.
+        """
         assert not self._is_closed
         if name not in self._counters:
             self._counters[name] = self.size
+            if is_sum:
+                self._sums[name] = (self.size, length)
             self.size += length
         return self._counters[name]
+
+    def gauges(self) -> Mapping[str, int]:
+        """The place of each gauge, by its name."""
+        return self._gauges
+
+    def sums(self) -> Mapping[str, tuple[int, int]]:
+        """Place and length of all counters that may be added up, by their name."""
+        return self._sums
 
     def close(self) -> None:
         """Round the size up to whole pages; nothing can be added afterwards."""
@@ -102,7 +118,7 @@ class Cells:
         self.blocks = blocks
         size = os.fstat(fd).st_size
         if size != _bytes(block, blocks):
-            raise SlotsMismatch("the configuration has changed since the supervisor was started")
+            raise SlotsMismatch(MISMATCH)
         self._memory = memoryview(mmap.mmap(fd, size)).cast("d")
 
     @classmethod
@@ -121,7 +137,7 @@ class Cells:
         """Map the inherited memory. Raises SlotsMismatch when it was laid out from another configuration."""
         cells = cls(fd, block, blocks)
         if cells._memory[0] != MAGIC or cells._memory[1] != block.fingerprint():
-            raise SlotsMismatch("the configuration has changed since the supervisor was started")
+            raise SlotsMismatch(MISMATCH)
         return cells
 
     def block(self, index: int) -> "memoryview[float]":

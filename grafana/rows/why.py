@@ -68,7 +68,7 @@ _CERTIFICATE: Final = figure(
     About(
         "Certificate expires in",
         "more than two weeks. Without figure: TLS ends in front of the gateway.",
-        "renew the files of `tls`, then restart the gateway.",
+        "renew the files of `tls`: the gateway notices within two seconds.",
         ("GatewayCertificateExpiry",),
     ),
     f"min({series('gateway_tls_certificate_expiry_timestamp_seconds')}) - time()",

@@ -1,14 +1,11 @@
-"""Capacity: are there enough workers, and what do they carry?
-
-NB: processor time and memory are not among the gateway's metrics; the machine's exporter, or the container's, has them.
-"""
+"""Capacity: are there enough workers, what do they carry, and what does that take?"""
 
 from typing import Final
 
 from grafana.board import Row
 from grafana.charts import lines
 from grafana.kinds import figure, trouble
-from grafana.panel import ANY_IS_ORANGE, CALM, GREEN, PURPLE, About, Query, orange_from
+from grafana.panel import ANY_IS_ORANGE, ANY_IS_RED, CALM, GREEN, PURPLE, About, Query, orange_from
 from grafana.query import grown, quantile, rate, series
 from grafana.rows.replica import WORKER
 from grafana.rows.why import OVERHEAD_S
@@ -153,4 +150,87 @@ CARRIED: Final = Row(
             width=8,
         ),
     ],
+)
+
+TAKEN: Final = Row(
+    "What does that take, and which configuration is it?",
+    [
+        lines(
+            About(
+                "Memory, by worker",
+                "level after the first hour.",
+                "one that grows for days leaks: `limits.worker_memory` replaces it before the machine runs out.",
+            ),
+            [Query(f"max by (instance, worker) ({series('gateway_worker_resident_memory_bytes')})", WORKER)],
+            "bytes",
+            width=9,
+        ),
+        lines(
+            About(
+                "Processor time, by worker",
+                "below 0.7 of a core each.",
+                "at 1 a worker is full: more workers, up to one a core. Uneven: few clients with many requests each.",
+            ),
+            [Query(rate("gateway_worker_cpu_seconds_total", by="instance, worker"), WORKER)],
+            "percentunit",
+            largest=1.0,
+            width=9,
+        ),
+        figure(
+            About(
+                "Configuration in force since",
+                "since the last change that was meant to be.",
+                "a change that is not here was refused, or its file was never written.",
+            ),
+            f"1000 * max({series('gateway_config_last_reload_success_timestamp_seconds')})",
+            "dateTimeFromNow",
+            CALM,
+            width=3,
+            decimals=None,
+        ),
+        trouble(
+            About(
+                "Changes refused",
+                "none: the file on disk is the configuration in force.",
+                "the log says file, line and column. Until it is mended every restart fails.",
+                ("GatewayConfigReloadFailed",),
+            ),
+            f"sum(1 - {series('gateway_config_last_reload_successful')})",
+            ANY_IS_RED,
+            width=3,
+        ),
+        figure(
+            About(
+                "Reloads",
+                "as many as there were changes and renewals.",
+                "many more: something writes the files over and over.",
+            ),
+            grown("gateway_config_reloads_total"),
+            "short",
+            CALM,
+            width=8,
+        ),
+        figure(
+            About(
+                "Workers that finish",
+                "none, but for `timeouts.drain` after a reload.",
+                "long downloads and WebSockets hold them; each still takes its memory.",
+            ),
+            f"sum({series('gateway_workers_draining')})",
+            "short",
+            CALM,
+            width=8,
+        ),
+        trouble(
+            About(
+                "Workers too large",
+                "none.",
+                "they were replaced without a failed request; what fills them is still to be found.",
+            ),
+            grown("gateway_workers_over_memory_total"),
+            ANY_IS_ORANGE,
+            width=8,
+        ),
+    ],
+    heights=(7, 4),
 )

@@ -11,7 +11,7 @@ import yaml
 from board_reading import ASKING, BOARDS, every_expression, every_query, filled_in, panels, selectors
 
 # Of Grafana's identifiers of units, those in use.
-UNITS = {"short", "percentunit", "s", "reqps", "ops", "dateTimeFromNow"}
+UNITS = {"short", "percentunit", "s", "reqps", "ops", "bytes", "dateTimeFromNow"}
 # Alerts and what is recorded for them are about a whole job: with an instance selected they would vanish from the board.
 WITHOUT_INSTANCE = re.compile(r"ALERTS(_FOR_STATE)?|job:\w+:\w+")
 

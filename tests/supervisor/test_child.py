@@ -53,10 +53,12 @@ def test_an_end_is_told_in_words(code: int, text: str):
 
 
 @pytest.mark.parametrize(("number", "level"), [(signal.SIGTERM, logging.INFO), (signal.SIGKILL, logging.WARNING)])
-def test_an_end_outside_a_stop_is_a_warning(number: signal.Signals, level: int, caplog: pytest.LogCaptureFixture):
-    boot = Boot("", 0, 1, 0, 0, "", (), (), "", os.getpid())
-    child = Child(boot, [sys.executable, "-c", "import signal; signal.pause()"], lambda: 0.0, lambda index, incarnation: None)
+async def test_an_end_outside_a_stop_is_a_warning(number: signal.Signals, level: int, caplog: pytest.LogCaptureFixture):
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    boot = Boot(0, 1, 0, nothing, nothing, (), nothing, -1, "", "", os.getpid())
+    child = Child(boot, [sys.executable, "-c", "import signal; signal.pause()"], lambda: 0.0, lambda child: None)
     child.start(1.0)
+    os.close(nothing)
     child.signal(number)
     os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)
     with caplog.at_level(logging.INFO, "gateway.supervisor"):

@@ -33,9 +33,9 @@ async def value(gateway: Running, sample: str) -> float:
 
 
 def test_a_boot_letter_survives_the_envelope():
-    boot = Boot("/etc/gateway.yaml", 1, 2, 7, 8, "unix:///s", ("127.0.0.1:80", "unix:/g"), (-1, 9), "f00", 42)
+    boot = Boot(1, 2, 3, 7, 8, (9, 10), 11, 12, "unix:///s", "f00", 42)
     assert Boot.from_json(boot.to_json()) == boot
-    assert boot.descriptors() == [7, 8, 9]
+    assert boot.descriptors() == [7, 8, 9, 10, 11, 12]
     assert Boot.from_json(boot.environment({"PATH": "/bin"})["GATEWAY_BOOT"]) == boot
 
 
