@@ -82,9 +82,14 @@ def test_a_wiped_store_is_never_read_as_nothing_is_revoked(declared: RunningGate
     good, revoked = gateway.token(), gateway.token(sid="before-the-wipe")
     gateway.revoke(session="before-the-wipe")
     store_process.flush()
-    eventually(lambda: gateway.told_everywhere("/who", good) == {UNAVAILABLE})
-    assert gateway.told_everywhere("/who", revoked) == {"401 revoked-session"}
-    eventually(lambda: not gateway.is_ready())
+
+    def is_over() -> bool:
+        assert gateway.told_everywhere("/who", revoked) == {"401 revoked-session"}
+        assert gateway.told_everywhere("/who", good) <= {"200", UNAVAILABLE}
+        return len([line for line in gateway.messages() if "lost -> catching_up" in line["message"]]) == 2
+
+    eventually(is_over)
+    eventually(lambda: gateway.told_everywhere("/who", good) == {"200"})
 
 
 def test_a_good_token_is_not_unknown_because_a_key_set_takes_a_second(start_gateway: StartGateway):
