@@ -1,0 +1,130 @@
+"""A gateway that is treated badly: its processes are stopped and killed, and clients give up after a while.
+
+Only processes of this gateway are signalled, by id: its workers and its store as the kernel lists them under the supervisor.
+"""
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from attacks.wire_gateway import Answer, Wire, issuer, within
+from identity.browser import ACCOUNTS
+from issuing import Signer, ec_signer
+
+LOST = "0"
+SETTINGS: dict[str, Any] = ACCOUNTS | {
+    "tokens": {"access_ttl": "2s"},
+    "sessions": {"grace": "1s"},
+    "store": {"url": "embedded", "directory": "store"},
+    "issuers": [issuer(user_prefix="idp|")],
+    "routes": [{"name": "app", "path": "/", "upstream": "app"}],
+}
+"""Access tokens live for two seconds, so every walk meets renewals that nobody asked for."""
+
+
+class RoughGateway(Wire):
+    """`patience_s`: how long a client waits for an answer; a stopped worker's never comes."""
+
+    def __init__(self, folder: Path, keys: int) -> None:
+        super().__init__(folder, **SETTINGS)
+        self.patience_s = 6.0
+        self.stopped: set[int] = set()
+        self.spare_keys: list[Signer] = [ec_signer(f"key-of-{number}") for number in range(keys)]
+        self.gateway.signers += self.spare_keys
+
+    def send(self, raw: bytes) -> Answer:
+        """One request. Status 0: the connection broke, or the client gave up, and then the body says so."""
+        deadline = time.monotonic() + self.patience_s
+        data = b""
+        try:
+            with socket.create_connection(("127.0.0.1", self.gateway.port), self.patience_s) as client:
+                client.sendall(raw)
+                while True:
+                    client.settimeout(max(0.01, deadline - time.monotonic()))
+                    if not (more := client.recv(1 << 16)):
+                        break
+                    data += more
+        except TimeoutError:
+            return Answer(0, b"", b"gave up")
+        except OSError:
+            return Answer(0, b"", b"")
+        head, end, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"\r\ncontent-length: ([0-9]+)", head, re.I)
+        if not end or (length and len(body) < int(length[1])):
+            return Answer(0, b"", b"")
+        return Answer(int(head[9:12]), head, body)
+
+    def admin(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        """The admin API; status 0 when the supervisor did not answer."""
+        try:
+            answer = self.gateway.call(method, path, **options)
+            return answer.status_code, answer.json()
+        except (httpx.TransportError, ValueError):
+            return 0, {}
+
+    # What is done to it.
+
+    def kill_worker(self, place: int) -> None:
+        self._signal(self._processes(b"worker"), place, signal.SIGKILL)
+
+    def stop_worker(self, place: int) -> None:
+        """Until `wake`; after five seconds its supervisor kills it."""
+        if stopped := self._signal(self._processes(b"worker"), place, signal.SIGSTOP):
+            self.stopped.add(stopped)
+            self.patience_s = 1.0
+
+    def wake(self) -> None:
+        for pid in self.stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.stopped.clear()
+        self.patience_s = 6.0
+
+    def kill_store(self) -> None:
+        self._signal(self._processes(b"--unixsocket"), 0, signal.SIGKILL)
+
+    def restart(self, number: int) -> None:
+        """The whole gateway: killed, or ended as it should be."""
+        self.wake()
+        self.gateway.stop(number)
+        self.gateway.start()
+
+    def _processes(self, mark: bytes) -> list[int]:
+        """Children of the supervisor whose command line has this word."""
+        pid = self.gateway.pid
+        found = []
+        with suppress(OSError):
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                with suppress(OSError):
+                    if mark in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.append(int(child))
+        return sorted(found)
+
+    def _signal(self, pids: list[int], place: int, number: int) -> int | None:
+        if not pids:
+            return None
+        pid = pids[place % len(pids)]
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return pid
+
+
+@contextmanager
+def rough_gateway(folder: Path, keys: int) -> Iterator[RoughGateway]:
+    """A running one. When it has ended no output may hold a token [O04]."""
+    running = RoughGateway(folder, keys)
+    try:
+        running.gateway.start()
+        within(20, lambda: running.admin("GET", "/v1/keys")[1].get("keys"))
+        yield running
+    finally:
+        running.wake()
+        running.close()
+    assert not running.gateway.leaks()
