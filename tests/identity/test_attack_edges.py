@@ -139,14 +139,14 @@ def test_a_session_is_good_under_every_algorithm_and_survives_its_change(
         assert alice.claims()["gen"] == 2
 
 
-@pytest.mark.parametrize("length", [20, 60, 128])
+@pytest.mark.parametrize("length", [20, 60, 255])
 @pytest.mark.parametrize("letter", ["x", '"', "\u00e9", "\U0001f600"])
 def test_no_groups_that_an_account_may_have_lock_its_owner_out(shop: Wire, browser: NewBrowser, letter: str, length: int) -> None:
     """They travel in a cookie, and browsers drop one of more than 4096 bytes."""
     alice = browser()
     groups: list[str] = []
     while True:
-        wanted = [*groups, f"{len(groups):03}".ljust(length, letter)]
+        wanted = [*groups, f"{len(groups):03}" + letter * ((length - 3) // len(letter.encode()))]
         answer = shop.gateway.call("PUT", f"/v1/users/{alice.email}/groups", json={"groups": wanted})
         if answer.status_code != 200:
             break
