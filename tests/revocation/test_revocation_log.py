@@ -130,7 +130,9 @@ async def test_what_nobody_would_look_up_is_refused(log: RevocationLog, senseles
         await log.revoke(senseless)
 
 
-async def test_W2_L5_a_store_emptied_while_a_receipt_waits_is_told_and_nobody_counts_as_fenced(store_process: StoreProcess) -> None:
+async def test_W2_L5_a_store_emptied_while_a_receipt_waits_is_told_and_nobody_counts_as_fenced(
+    store_process: StoreProcess,
+) -> None:
     """Who writes back to it renews its lease without the entry; so without a log that has it there is no receipt."""
     client = connect(store_process.url)
     log = RevocationLog(client, Clock(), MAX_STALENESS_S, deadline_s=1.5 * MAX_STALENESS_S)

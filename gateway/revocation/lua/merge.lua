@@ -16,9 +16,9 @@ while at <= #facts do
   fact.revocation, fact.key, fact.number, fact.value, fact.expires, at = struct.unpack('>c16c16BI8I8', facts, at)
   fact.kind = KIND_NAMES[fact.number] or 'token'
   local state = read_state(fact.key)
-  local is_said = state.value >= fact.value and state.expires + MINUTE >= fact.expires
+  local is_said = state.value >= fact.value and state.expires + MINUTE > fact.expires
   local known = not is_said and redis.call('HGET', REVOCATIONS, fact.revocation)
-  if known and (cmsgpack.unpack(known)[5] > 0 or state.expires + MINUTE >= fact.expires) then is_said = true end -- merged before, and perhaps lifted since
+  if known and (cmsgpack.unpack(known)[5] > 0 or state.expires + MINUTE > fact.expires) then is_said = true end -- merged before, and perhaps lifted since
   if not is_said then
     added = added + 1
     if is_merging then
