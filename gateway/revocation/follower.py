@@ -20,9 +20,9 @@ from its snapshot as at a start. Facts in the view go on being refused all the w
 nothing to write back; a first start on a store that was never declared is lost to it [L5]: the store may be new, it
 may be wiped, and a guess would let every revoked token in.
 
-A new run of the server (another `run_id`) with our last entry and its successors in place may still have dropped entries that
-we had not seen. So it proves nothing before all members have shown that it has theirs, or have stopped themselves: the
-poll grants no lease until then. A server that flushes before it answers (`is_durable`, the embedded store) drops none.
+A new run of the server (another `run_id`) that has our last entry may still have dropped entries that we had not seen. So it
+grants no lease before all members have shown that it has theirs, or have stopped themselves. A server that flushes before
+it answers (`is_durable`, the embedded store) drops none.
 
 Owns two connections and the position. Decides nothing about requests.
 """
@@ -194,16 +194,17 @@ class Follower:
             await self._close()
 
     async def _step(self) -> None:
-        if self._position is None:
-            await self._begin()
-        if self._position is not None:
+        if self._position is not None or await self._begin():
             await self._catch_up()
-            await self._purge()
+            if self._position is not None:
+                await self._purge()
+            else:  # what was followed is no more, and there is no time to lose
+                await self._begin()
 
-    async def _begin(self) -> None:
+    async def _begin(self) -> bool:
         """Look at the store and, if it may be followed, read its facts; before that, give it those it has lost."""
         reply = await self._poll(None)
-        way = self._way_out(reply, is_broken=self._is_broken)
+        way = way_out(self._recovery.history, self._view.epoch, reply, is_broken=self._is_broken, log_seen=self._log_seen)
         if way is WayOut.STAY_AWAY:
             self._meet(Event.BROKEN, f"the store is {'not the one that was known' if reply.epoch else 'not declared'}")
         elif way is WayOut.BEGIN or self._recovery.must_merge(self._view, reply):
@@ -216,6 +217,7 @@ class Follower:
                 await self._recovery.write_back(self._view, target, reply.run_id, age_s)
         elif not reply.waiting:
             await self._read_snapshot(reply)
+        return self._position is not None
 
     async def _enter(self) -> str:
         """The epoch into which what was lost is written back; "" for none."""
@@ -230,9 +232,6 @@ class Follower:
             _log.error("store lost: epoch %s at %d; epoch %s begins", self._view.epoch, self._view.position, target)
             self._on_recovery()
         return target
-
-    def _way_out(self, reply: Reply, *, is_broken: bool) -> WayOut:
-        return way_out(self._recovery.history, self._view.epoch, reply, is_broken=is_broken, log_seen=self._log_seen)
 
     async def _read_snapshot(self, reply: Reply) -> None:
         view = self._view
@@ -362,8 +361,9 @@ class Follower:
             self._position = None
             return
         self._meet(Event.BROKEN, f"the log is {finding}")
-        is_broken = finding is Finding.BROKEN
-        if self._way_out(reply, is_broken=is_broken) is not WayOut.STAY_AWAY:
+        is_broken, history = finding is Finding.BROKEN, self._recovery.history
+        way = way_out(history, self._view.epoch, reply, is_broken=is_broken, log_seen=self._log_seen)
+        if way is not WayOut.STAY_AWAY:
             self._position, self._is_broken = None, is_broken
 
     def _note_progress(self, reply: Reply) -> None:

@@ -36,7 +36,7 @@ from gateway.store.scripts import run_script
 
 _log = logging.getLogger(__name__)
 
-FACTS_PER_SCRIPT: Final = 250
+FACTS_PER_SCRIPT: Final = 500
 _FACT: Final = Struct(">16s16sBQQ")
 _UNKNOWN_KIND: Final = 1
 _TEXT: Final = json.dumps({"reason": "written back after the store was lost", "source": "recovery"})
