@@ -403,7 +403,9 @@ class Limits(Block):
         10_000, "Client connections per worker; further ones are closed at once."
     )
     per_client: Annotated[Count, Within(0, 1_000_000)] = setting(
-        0, "Connections of one client address per worker. 0: not limited."
+        0,
+        "Connections of one client per worker: an IPv4 address, or a /64 of IPv6. Further ones are closed at once. Trusted "
+        "proxies are not limited. 0: nobody is.",
     )
     worker_memory: Size | None = setting(
         None,

@@ -131,7 +131,7 @@ class ClientConnection(asyncio.Protocol):
         plane.clients.add(self)
         plane.report.metrics.client_connections(+1)
         self.deadline = plane.tick_time + plane.timeouts.head
-        if not plane.admit(self):
+        if not plane.admission.admit(self):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -163,7 +163,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = 0.0
         plane = self._plane
         plane.clients.discard(self)
-        plane.dismiss(self)
+        plane.admission.dismiss(self)
         plane.report.metrics.client_connections(-1)
         if was is _TUNNEL and self.tunnel is not None:
             self.tunnel.end()

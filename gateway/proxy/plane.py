@@ -13,6 +13,7 @@ from gateway.config.schema import Config
 from gateway.enforce.known import Known
 from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
+from gateway.proxy.admission import Admission
 from gateway.proxy.assertion import Assertions
 from gateway.proxy.live import LiveExchanges
 from gateway.proxy.report import Record, Report
@@ -79,7 +80,7 @@ class Plane:
         self.tick_time = loop.time()
         self.is_draining = False
         self.clients: set[ClientConnection] = set()
-        self.clients_by_address: dict[str, int] = {}
+        self.admission = Admission(config.limits)
         self.live = LiveExchanges()
 
     @property
@@ -90,19 +91,3 @@ class Plane:
         timer, and a receipt may have told by then that it has stopped [W2, W4].
         """
         return self.clock.boot() - self.known.replica.proven_at > self.known.max_staleness_s
-
-    def admit(self, client: "ClientConnection") -> bool:
-        """Whether one more connection is allowed, at all and from this client's address."""
-        count = self.clients_by_address.get(client.peer, 0) + 1
-        self.clients_by_address[client.peer] = count
-        if len(self.clients) > self.limits.connections:
-            return False
-        return not self.limits.per_client or count <= self.limits.per_client
-
-    def dismiss(self, client: "ClientConnection") -> None:
-        """The connection is closed."""
-        count = self.clients_by_address.get(client.peer, 0) - 1
-        if count > 0:
-            self.clients_by_address[client.peer] = count
-        else:
-            self.clients_by_address.pop(client.peer, None)

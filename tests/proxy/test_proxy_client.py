@@ -156,7 +156,28 @@ async def test_connections_are_limited_at_all_and_per_client(start: Start, backe
         assert (await gateway.ask(request(token=alice()))).status == 200
         clients[1].close()
         await until(lambda gateway=gateway: not gateway.plane.clients)
-        assert gateway.plane.clients_by_address == {}
+        assert repr(gateway.plane.admission) == "<Admission 0 connections of 0 clients>"
+
+
+async def test_a_trusted_proxy_has_as_many_connections_as_it_needs(start: Start, backend: RecordingBackend) -> None:
+    gateway = await start(backend.port, limits={"per_client": 2}, trusted_proxies=["127.0.0.0/8"])
+    clients = [await gateway.connect() for _ in range(5)]
+    for client in clients:
+        assert (await client.ask(request(token=alice()))).status == 200
+
+
+async def test_an_IPv6_client_is_its_64_and_an_IPv4_client_its_address(start: Start, backend: RecordingBackend) -> None:
+    plane = (await start(backend.port, limits={"per_client": 2})).plane
+    addresses = ["2001:db8::1", "2001:db8::2:3", "2001:db8::ffff:4", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2", "192.0.2.1"]
+    clients = []
+    for address in addresses:
+        client = ClientConnection(plane)
+        client.peer = address
+        clients.append(client)
+    assert [plane.admission.admit(client) for client in clients] == [True, True, False, True, True, True, True]
+    for client in clients:
+        plane.admission.dismiss(client)
+    assert repr(plane.admission) == "<Admission 0 connections of 0 clients>"
 
 
 async def test_a_body_beyond_the_limit_is_refused_by_its_announcement(start: Start, backend: RecordingBackend) -> None:
