@@ -24,6 +24,7 @@ FILE_SHARES = (
     "tests/docs/",
     "tests/grafana/",
     "tests/live/",
+    "tests/packaging/",
 )  # mostly whole gateways
 
 
