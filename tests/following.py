@@ -75,6 +75,7 @@ async def following(
     max_staleness: float = MAX_STALENESS_S,
     on_snapshot: Callable[[View], None] = lambda view: None,
     on_ring: Callable[[], Awaitable[None]] = nothing,
+    log_seen: tuple[int, int] = (0, 0),
 ) -> AsyncIterator[Following]:
     """A follower that runs until the end of the block."""
     clock = clock or Clock()
@@ -93,6 +94,7 @@ async def following(
         on_ring=on_ring,
         on_poison=poisoned.append,
         label="worker 0",
+        log_seen=log_seen,
     )
     task = asyncio.create_task(follower.run())
     try:

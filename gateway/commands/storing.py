@@ -42,7 +42,7 @@ async def _declare(loaded: "Loaded", *, again: bool) -> bool:
     try:
         log = RevocationLog(connection, Clock(), loaded.config.store.max_staleness)
         was_declared = await log.is_declared()
-        await log.declare(again=again and was_declared)
+        await log.declare(again=again)
         return again or not was_declared
     finally:
         await connection.aclose()

@@ -238,8 +238,9 @@ class Follower:
         if view.state is not State.CATCHING_UP or reply.epoch != view.epoch:
             self._meet(Event.DECLARED, f"epoch {reply.epoch}")
         # A declaration by an operator is no recovery: nobody has vouched for what was before it.
-        is_anothers = view.epoch not in ("", reply.epoch) and not (reply.recovers and reply.log == self._recovery.log)
-        since = declared_at(reply.epoch) if is_anothers else 0.0
+        known = int(view.epoch or self._log_seen[0])
+        is_vouched = bool(reply.recovers) and self._recovery.log in ("", reply.log)
+        since = declared_at(reply.epoch) if known and known != int(reply.epoch) and not is_vouched else 0.0
         view.adopt(reply.epoch, max(reply.complete_since, since), max(reply.uses_since, since))
         async for page in read_pages(self._store, reply.epoch, reply.run_id):
             for fact in view.merge(page.facts, page.store_time + self._largest_skew_s + _POISON_SLACK_S):

@@ -44,7 +44,8 @@ REPLICA: Final = Row(
                 "State, by worker",
                 "`live`. `empty` and `catching_up` while it starts.",
                 "`stale`: no proof for too long; ends by itself when the store answers. `lost`: the store is another one, or an "
-                "older one; nothing leads back but the store as it was, or `gateway store init --again`.",
+                "older one; the workers write back what they know within seconds. Longer: somebody else's store, or no worker "
+                "has a history.",
                 ("GatewayReplicaNotLive",),
             ),
             [Query(_numbered(), WORKER)],

@@ -353,3 +353,22 @@ async def test_while_they_write_back_a_lift_is_not_told_as_unknown(store_process
             await at.log.undo(receipt.id)
         with pytest.raises(StoreError):
             await at.log.clear(BLOCK)
+
+
+async def test_L5_a_log_that_is_declared_again_is_complete_since_now_though_nothing_is_left_of_it(store: Store) -> None:
+    log, declared_at = RevocationLog(store, Clock(), MAX_STALENESS_S), Clock().wall()
+    await log.declare(again=True)
+    assert float(await command(store, "HGET", RECORD, "complete_since")) > declared_at
+
+
+async def test_L5_a_worker_without_history_trusts_no_declaration_that_came_after_what_its_host_saw(
+    store_url: str, store: Store
+) -> None:
+    log = RevocationLog(store, Clock(), MAX_STALENESS_S)
+    seen = int(await log.declare())
+    await command(store, "FLUSHALL")
+    declared_at = int(Clock().wall())
+    await log.declare()
+    async with following(store_url, log_seen=(seen, 1)) as newcomer:
+        await newcomer.until_live()
+        assert newcomer.view.complete_since >= declared_at

@@ -6,7 +6,7 @@ local record = read_record()
 if record and ARGV[3] ~= 'again' then return {record.epoch, 0} end
 local now = server_time()
 local declared = {epoch = younger_epoch(record, {bits = ARGV[2]}), head = record and record.head or 0, head_id = record and record.head_id or ''}
-local since = ARGV[3] == 'again' and whole(now) or '0'
+local since = ARGV[3] == 'again' and whole(now + 1) or '0' -- the second in which it was lost is not whole
 redis.call('HSET', RECORD, 'epoch', declared.epoch, 'floor', whole(declared.head + 1), 'genesis', ARGV[1], 'complete_since', since,
   'uses_since', since, 'declared_at', whole(now), 'run_id', run_id(), 'log', record and record.log or ARGV[4])
 redis.call('HDEL', RECORD, 'waiting', 'phase', 'claim', 'fresh', 'recovers')
