@@ -187,7 +187,7 @@ class ClientConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """Called by the sweeper: too slow with a head or a body, idle for too long, not reading, or done lingering."""
         self.deadline = 0.0
-        if self.phase is _TUNNEL and self.tunnel is not None and not self.tunnel.ended.is_done:
+        if self.phase is _TUNNEL and self.tunnel is not None and not self.tunnel.is_over:
             self.tunnel.end()
         elif self.phase is _LINGER and not self._is_blocked and self.transport.get_write_buffer_size():
             self._is_blocked = True  # it is still reading the last answer, or pretends to
@@ -333,7 +333,7 @@ class ClientConnection(asyncio.Protocol):
 
     def cut_tunnel(self, cause: str) -> None:
         """The worker stops: what has no end of its own gets one."""
-        if self.phase is _TUNNEL and self.tunnel is not None and not self.tunnel.ended.is_done:
+        if self.phase is _TUNNEL and self.tunnel is not None and not self.tunnel.is_over:
             self.tunnel.cut(cause)
 
     # Inside.

@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.config.schema import Tls
 from gateway.proxy.client import ClientConnection
-from gateway.proxy.live import end_all_revoked
+from gateway.proxy.live import end_all_revoked, end_all_revoked_by_turns
 from gateway.proxy.plane import Plane
 
 TICK_S: Final = 0.25
@@ -127,7 +127,10 @@ class Listener:
             await asyncio.sleep(TICK_S)
             tick += 1
             try:
-                self.sweep(judge_live=tick % TICKS_PER_JUDGEMENT == 0)
+                self.sweep(judge_live=False)
+                if tick % TICKS_PER_JUDGEMENT == 0:
+                    await end_all_revoked_by_turns(self._plane)
+                    self._rest()
             except Exception:  # the task's root: without it no deadline would come any more, and no live exchange be judged
                 logger.exception("a sweep failed")
 
@@ -141,5 +144,8 @@ class Listener:
             pool.tick(now)
         if judge_live:
             end_all_revoked(plane)
-            for client in plane.clients:
-                client.rest(now)
+            self._rest()
+
+    def _rest(self) -> None:
+        for client in self._plane.clients:
+            client.rest(self._plane.tick_time)

@@ -1,10 +1,12 @@
 """Exchanges that outlast their decision: tunnels, event streams, long bodies. They end when their token does.
 
-Each is listed under every fact that could revoke its token, so a new fact finds the connections that it ends without
-looking at the others. What no single fact announces (expiry, a replica that went stale [W4]) is found by judging all of them
-anew, twice a second. A token of ours that expires ends its connection only when its session was not renewed.
+Each is listed under every fact that could revoke its token, so a new fact finds the connections that it ends without looking at
+the others. What no single fact announces (expiry, a replica that went stale [W4]) is found by judging all of them anew, twice a
+second, some at a time: 2 500 judged at once after a new fact would hold the loop for 28 ms, 128 hold it for 1.5. A token of
+ours that expires ends its connection only when its session was not renewed.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_AFTER_S: Final = 1.0
 PATIENCE_S: Final = 3.0
+JUDGED_IN_ONE_TURN: Final = 128
 _CLAIMED: Final = Done(is_claimed=True)
 
 
@@ -66,6 +69,9 @@ class LiveExchanges:
     def under(self, key: bytes) -> Iterable[LiveExchange]:
         """Those that the fact `key` may end. A copy: the caller ends some of them."""
         return tuple(self._by_fact.get(key, ()))
+
+    def __contains__(self, exchange: LiveExchange) -> bool:
+        return exchange in self._all
 
     def __iter__(self) -> Iterator[LiveExchange]:
         return iter(tuple(self._all))
@@ -166,3 +172,13 @@ def end_all_revoked(plane: "Plane") -> None:
     """End whichever live exchange would not be allowed any more."""
     for live in plane.live:
         end_if_revoked(live, plane)
+
+
+async def end_all_revoked_by_turns(plane: "Plane") -> None:
+    """The same, some in each turn of the loop: for what may be found half a second later."""
+    live = tuple(plane.live)
+    for place in range(0, len(live), JUDGED_IN_ONE_TURN):
+        for exchange in live[place : place + JUDGED_IN_ONE_TURN]:
+            if exchange in plane.live:  # others were served meanwhile: it may have ended, and its connection serves the next
+                end_if_revoked(exchange, plane)
+        await asyncio.sleep(0)
