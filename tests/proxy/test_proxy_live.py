@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from gateway.proxy.live import end_all_revoked_by_turns
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.telemetry.metrics import CUT_CAUSES
 from gateway.wire.websocket import accept
@@ -260,7 +261,83 @@ async def test_an_upload_is_cut_while_it_is_sent_and_left_alone_once_it_is_compl
     assert (await complete.read_reply()).status == 200
 
 
+@pytest.mark.parametrize(("kind", "name"), FACTS)
+async def test_an_upload_is_cut_by_every_fact_that_ends_its_session(
+    gateway: DataPlane, backend: RecordingBackend, kind: Kind, name: str
+) -> None:
+    client = await uploading(gateway, jti="one")
+    revoke(gateway, kind, name)
+    assert await was_cut(client)
+    assert backend.requests == []
+    assert cuts(gateway) == {kind.value: 1}
+    assert len(gateway.plane.live) == 0
+
+
+async def uploading(gateway: DataPlane, **claims: object) -> RawClient:
+    """A client in the middle of a body."""
+    client = await gateway.connect()
+    await client.send(request("/", "Content-Length: 10", token=alice(**claims), method="POST") + b"half")
+    await until(lambda: len(gateway.plane.live) == 1)
+    return client
+
+
+async def test_a_tunnel_that_is_found_twice_is_told_once(start: Start) -> None:
+    """What is written down about it waits for the next turn of the loop; until then it is still listed."""
+    async with websocket(start, jti="one") as (gateway, socket, _):
+        revoke(gateway, Kind.TOKEN, "one")
+        revoke(gateway, Kind.USER, "alice")
+        gateway.listener.sweep(judge_live=True)
+        assert await close_code(socket) == (1008, "session ended")
+        assert cuts(gateway) == {"token": 1}
+
+
+async def test_many_are_judged_by_turns_and_who_has_ended_meanwhile_is_left_alone(
+    start: Start, backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two answers come to their end between the turns; their connections serve again, and must not be taken for revoked."""
+    monkeypatch.setattr("gateway.proxy.live.JUDGED_IN_ONE_TURN", 1)
+    gate = asyncio.Event()
+
+    async def stream(received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(STREAM_HEAD)
+        await gate.wait()
+        writer.write(b"0\r\n\r\n")
+        return True
+
+    backend.answer = stream
+    gateway = await start(backend.port, routes=ROUTES)
+    assert gateway.listener._sweeper is not None
+    gateway.listener._sweeper.cancel()
+    clients = [await streaming(gateway, sid=f"session-{number}") for number in range(3)]
+    judging = end_all_revoked_by_turns(gateway.plane)
+    judging.send(None)  # the first turn: nobody is revoked yet
+    gate.set()
+    await until(lambda: len(gateway.plane.live) == 0)
+    gate.clear()
+    for client in clients:
+        await client.send(request("/public/"))
+        await client.reader.readuntil(b"hello\r\n")
+    gateway.plane.known.replica.proven_at = gateway.plane.clock.boot() - 10
+    with pytest.raises(StopIteration):
+        while True:
+            judging.send(None)
+    await asyncio.sleep(0)
+    assert cuts(gateway) == {}
+    assert all(is_open(client) for client in clients)
+
+
 # Time passes, and the replica grows stale.
+
+
+async def test_expiry_ends_streams_and_uploads_too(start: Start, endless: int, backend: RecordingBackend) -> None:
+    issuers = [{"issuer": IDP, "audience": "shop", "jwks": "keys.json", "algorithms": ["RS256"], "leeway": "0s"}]
+    downloads, uploads = await start(endless, issuers=issuers), await start(backend.port, issuers=issuers)
+    soon = time.time() + 1.5
+    client, upload = await streaming(downloads, exp=soon), await uploading(uploads, exp=soon)
+    assert await was_cut(client)
+    assert await was_cut(upload)
+    assert cuts(downloads) == cuts(uploads) == {"expired": 1}
+    assert backend.requests == []
 
 
 async def test_expiry_ends_what_is_open(start: Start) -> None:
