@@ -197,6 +197,7 @@ class Worker:
             on_ring=read_ring,
             on_command=self._metrics.store_command,
             on_enforced=self._metrics.enforced,
+            on_recovery=self._metrics.store_recovered,
             on_write_back=write_ring_back,
             is_durable=self._config.store.url == "embedded",
             largest_skew_s=max((issuer.skew for issuer in self._config.issuers), default=0.0),

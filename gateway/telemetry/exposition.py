@@ -223,6 +223,11 @@ class Exposition(Collector):
         yield from (refreshes, mismatches, subdued, logins, floods, sessions)
         yield from self._keys(facts)
         yield CounterMetricFamily(
+            "gateway_store_recoveries",
+            "Times that the store had lost its log and workers wrote back what they knew.",
+            value=totals[layout.store_recoveries],
+        )
+        yield CounterMetricFamily(
             "gateway_audit_events_lost", "Events that the audit trail will never hold.", value=totals[layout.audit_lost]
         )
 

@@ -141,6 +141,7 @@ class Layout:
         "spans",
         "state",
         "store_command",
+        "store_recoveries",
         "subdued",
         "upstreams",
         "webhook_events",
@@ -188,6 +189,7 @@ class Layout:
         # Of each signing key: its number (`key_number`; 0: the place is free), and the tokens verified with it.
         self.key_uses = block.counters("key uses", 2 * KEY_PLACES, is_sum=False)
         self.audit_lost = block.counters("audit lost")
+        self.store_recoveries = block.counters("store recoveries")
         self.log_dropped = block.counters("log dropped")
         self.enforcement = block.counters("enforcement", histogram_cells(ENFORCEMENT_BOUNDS))
         self.store_command = block.counters("store command", histogram_cells(STORE_BOUNDS))
@@ -408,6 +410,10 @@ class WorkerMetrics:
                 self._cells[at] = number
                 self._cells[at + 1] += tokens
                 return
+
+    def store_recovered(self) -> None:
+        """The store had lost its log, and this worker has begun a new epoch of it."""
+        self._cells[self._layout.store_recoveries] += 1.0
 
     def audit_lost(self, events: int) -> None:
         """Events that the audit trail will never hold."""

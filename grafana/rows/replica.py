@@ -84,6 +84,16 @@ REPLICA: Final = Row(
         ),
         trouble(
             About(
+                "Store written back",
+                "none. The store had lost its data, and the workers wrote back what they knew.",
+                "find out what emptied it, or took it back: the next time nobody may be there to write back.",
+                ("GatewayStoreRecovered",),
+            ),
+            grown("gateway_store_recoveries_total"),
+            ANY_IS_ORANGE,
+        ),
+        trouble(
+            About(
                 "Allowed without proof",
                 "none. Let through by a route's `on_outage` on a replica that was not fresh.",
                 "a token revoked meanwhile may have been among them.",
