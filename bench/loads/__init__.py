@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from bench.place import Place
 from bench.report import Report
 
-NAMES: Final = ("requests", "path", "idle", "bodies", "spread", "enforcement", "cut", "tls", "splice", "start", "logins")
+NAMES: Final = ("requests", "path", "idle", "bodies", "spread", "enforcement", "cut", "live", "tls", "splice", "start", "logins")
 
 
 @dataclass(frozen=True, slots=True)

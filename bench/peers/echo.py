@@ -1,4 +1,5 @@
-"""The WebSocket backend: accepts every handshake and sends every small message back. `python echo.py PORT`.
+"""The WebSocket backend: accepts every handshake and sends every small message back; to other requests it begins an event
+stream that never goes on. `python echo.py PORT`.
 
 Frames of up to 125 bytes, masked with zeros by our own client, so that the payload goes back as it came.
 """
@@ -13,6 +14,7 @@ import uvloop
 
 _ACCEPT_SUFFIX: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MASK_BYTES: Final = 4
+_STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
 
 
 class Echo(asyncio.Protocol):
@@ -35,6 +37,10 @@ class Echo(asyncio.Protocol):
         if not end:
             return
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in head.split(b"\r\n"))}
+        if b"sec-websocket-key" not in fields:
+            self._transport.write(_STREAM)
+            self._buffer = rest
+            return
         accept = base64.b64encode(hashlib.sha1(fields[b"sec-websocket-key"] + _ACCEPT_SUFFIX).digest())
         self._transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
