@@ -61,6 +61,7 @@ REPLICA: Final = Row(
             [Query(quantile(part, "gateway_revocation_enforcement_seconds"), f"p{part * 100:g}") for part in (0.5, 0.99, 1)],
             "s",
             limit=red_from(MAX_STALENESS_S, orange=1),
+            width=8,
         ),
         lines(
             About(
