@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.commands.common import MISCONFIGURED, config_option, counted, json_option, load, warn
+from gateway.commands.common import FAILED, MISCONFIGURED, complain, config_option, counted, json_option, load, warn
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
+@click.option("--live", "is_live", is_flag=True, help="Also ask the store, the key sets and the accounts' database.")
 @json_option
-def check(path: str, as_json: bool) -> None:
+def check(path: str, is_live: bool, as_json: bool) -> None:
     """Find all mistakes of a configuration at once."""
     try:
         loaded = load(path)
@@ -27,11 +28,22 @@ def check(path: str, as_json: bool) -> None:
         sys.exit(MISCONFIGURED)
     config = loaded.config
     warnings = [*loaded.warnings, *_wrong_templates(config.pages.templates)]
+    problems: list[str] = []
+    if is_live:
+        import asyncio
+
+        from gateway.commands.live import look
+
+        for finding in asyncio.run(look(loaded)):
+            (problems if finding.is_problem else warnings).append(f"{path}: {finding.text}")
     counts = {"routes": len(config.routes), "upstreams": len(config.upstreams), "issuers": len(config.issuers)}
     if as_json:
-        click.echo(json.dumps({"ok": True, "problems": [], "warnings": warnings, **counts}, indent=2))
-        return
+        click.echo(json.dumps({"ok": not problems, "problems": problems, "warnings": warnings, **counts}, indent=2))
+        sys.exit(FAILED if problems else 0)
     warn(warnings)
+    if problems:
+        complain("\n".join(problems))
+        sys.exit(FAILED)
     summary = ", ".join(counted(count, name) for name, count in counts.items())
     click.echo(
         f"{click.style('ok', fg='green')}: {path}: {summary}" + (f", {counted(len(warnings), 'warnings')}" if warnings else "")

@@ -87,6 +87,18 @@ class Database:
             await engine.dispose()
 
 
+async def refuse_unreachable(url: str, deadline_s: float) -> None:
+    """Connect to a server and leave, writing nothing; a file is not looked at. Raises as `Database.open` does."""
+    if url.startswith("sqlite"):
+        return
+    engine = await asyncio.to_thread(_create_engine, url)
+    try:
+        async with _connected(engine, deadline_s):
+            pass
+    finally:
+        await engine.dispose()
+
+
 def _create_engine(url: str) -> "AsyncEngine":
     """In a thread: nearly all of it is loading modules."""
     parsed = _load(url)

@@ -23,10 +23,11 @@ CHECK_EVERY_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What one sentinel says: the master's address, and the epoch of the failover that made it the master."""
+    """What one sentinel says: the master's address, the epoch of the failover that made it the master, and its own patience."""
 
     epoch: int
     address: Address
+    down_after_s: float
 
 
 class SentinelPlace:
@@ -52,6 +53,16 @@ class SentinelPlace:
         if asyncio.get_running_loop().time() - self._asked_at > CHECK_EVERY_S:
             self._ask()
         return self._address in (None, address)
+
+    @property
+    def sentinels(self) -> int:
+        """How many are asked."""
+        return len(self._sentinels)
+
+    async def down_after_s(self) -> float:
+        """How long the sentinels wait for a master before they replace it: the newest configuration's word."""
+        questions = [self._ask_one(sentinel) for sentinel in self._sentinels]
+        return (await newest(questions, self._timeout_s, "no sentinel answers")).down_after_s
 
     async def refuse_wrong(self, connection: AbstractConnection) -> None:
         await connection.send_command("ROLE", check_health=False)
@@ -87,4 +98,5 @@ class SentinelPlace:
     async def _ask_one(self, sentinel: Redis) -> _Told:
         flat = await sentinel.execute_command("SENTINEL", "MASTER", self._service)  # type: ignore[no-untyped-call]
         found = dict(zip(flat[::2], flat[1::2], strict=True))
-        return _Told(int(found[b"config-epoch"]), (found[b"ip"].decode(), int(found[b"port"])))
+        address = (found[b"ip"].decode(), int(found[b"port"]))
+        return _Told(int(found[b"config-epoch"]), address, int(found[b"down-after-milliseconds"]) / 1000)
