@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test chaos check fmt bench schema boards rules image clean
+.PHONY: demo test chaos soak check fmt bench schema boards rules image clean
 
 # Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
 .venv/.ready: pyproject.toml
@@ -22,6 +22,9 @@ test: .venv/.ready  ## all tests; what needs a system package that is missing sk
 
 chaos: .venv/.ready  ## what takes longer than a test may: real failovers, random kills, floods
 	@$(BIN)/pytest -n 0 tests/chaos $(ARGS)
+
+soak: .venv/.ready  ## an hour of mixed traffic: memory, descriptors and the store stay flat; ARGS='--minutes 15'
+	@PYTHONPATH=tests $(BIN)/python tests/chaos/soak.py $(ARGS)
 
 check: .venv/.ready  ## lint, types, layers
 	@$(BIN)/ruff check .

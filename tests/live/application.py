@@ -51,10 +51,12 @@ async def ticks(request: web.Request) -> web.StreamResponse:
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await answer.prepare(request)
     number = 0
-    while True:
-        number += 1
-        await answer.write(f"data: tick {number}\n\n".encode())
-        await asyncio.sleep(0.02)
+    with contextlib.suppress(ConnectionResetError):  # whoever listened has left
+        while True:
+            number += 1
+            await answer.write(f"data: tick {number}\n\n".encode())
+            await asyncio.sleep(0.02)
+    return answer
 
 
 class Held:

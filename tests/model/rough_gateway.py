@@ -36,6 +36,7 @@ class RoughGateway(Wire):
         super().__init__(folder, **SETTINGS)
         self.patience_s = 6.0
         self.stopped: set[int] = set()
+        self.missed = 0  # faults that met no process: it was being replaced already
         self.spare_keys: list[Signer] = [ec_signer(f"key-of-{number}") for number in range(keys)]
         self.gateway.signers += self.spare_keys
 
@@ -72,11 +73,11 @@ class RoughGateway(Wire):
     # What is done to it.
 
     def kill_worker(self, place: int) -> None:
-        self._signal(self._processes(b"worker"), place, signal.SIGKILL)
+        self._signal(self.processes(b"worker"), place, signal.SIGKILL)
 
     def stop_worker(self, place: int) -> None:
         """Until `wake`; after five seconds its supervisor kills it."""
-        if stopped := self._signal(self._processes(b"worker"), place, signal.SIGSTOP):
+        if stopped := self._signal(self.processes(b"worker"), place, signal.SIGSTOP):
             self.stopped.add(stopped)
             self.patience_s = 1.0
 
@@ -88,7 +89,7 @@ class RoughGateway(Wire):
         self.patience_s = 6.0
 
     def kill_store(self) -> None:
-        self._signal(self._processes(b"--unixsocket"), 0, signal.SIGKILL)
+        self._signal(self.processes(b"unixsocket"), 0, signal.SIGKILL)
 
     def restart(self, number: int) -> None:
         """The whole gateway: killed, or ended as it should be."""
@@ -96,8 +97,8 @@ class RoughGateway(Wire):
         self.gateway.stop(number)
         self.gateway.start()
 
-    def _processes(self, mark: bytes) -> list[int]:
-        """Children of the supervisor whose command line has this word."""
+    def processes(self, mark: bytes) -> list[int]:
+        """Children of the supervisor whose command line has this word. NB: the store rewrites its own."""
         pid = self.gateway.pid
         found = []
         with suppress(OSError):
@@ -109,6 +110,7 @@ class RoughGateway(Wire):
 
     def _signal(self, pids: list[int], place: int, number: int) -> int | None:
         if not pids:
+            self.missed += 1
             return None
         pid = pids[place % len(pids)]
         with suppress(ProcessLookupError):

@@ -21,6 +21,7 @@ def test_nothing_acknowledged_is_lost_and_nobody_is_signed_out_while_processes_d
     assert graves.counts["walks"] == len(SEEDS)
     assert graves.counts["receipts"] > 0
     assert graves.guests or graves.visitors
+    assert graves.counts["faults that met nobody"] == 0
 
 
 @pytest.mark.parametrize(

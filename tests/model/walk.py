@@ -388,6 +388,8 @@ class Walk:
         self._graves.guests += [guest for guest in self._guests if guest.fate is Fate.ENDED]
         self._graves.visitors += [visitor for visitor in self._visitors if visitor.expected is Fate.ENDED]
         self._graves.counts["walks"] += 1
+        self._graves.counts["faults that met nobody"] += self._gateway.missed
+        self._gateway.missed = 0
         self._graves.counts["sessions"] += len(self._guests)
 
     # How answers are judged.
