@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test chaos soak check fmt bench schema boards rules image clean
+.PHONY: demo test chaos soak fuzz check fmt bench schema boards rules image clean
 
 # Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
 .venv/.ready: pyproject.toml
@@ -25,6 +25,9 @@ chaos: .venv/.ready  ## what takes longer than a test may: real failovers, rando
 
 soak: .venv/.ready  ## an hour of mixed traffic: memory, descriptors and the store stay flat; ARGS='--minutes 15'
 	@PYTHONPATH=tests $(BIN)/python tests/chaos/soak.py $(ARGS)
+
+fuzz: .venv/.ready  ## every parser under random damage for two minutes; ARGS='--seconds 600 head' for longer, for some
+	@$(BIN)/python tests/fuzz/long.py --seconds 120 $(ARGS)
 
 check: .venv/.ready  ## lint, types, layers
 	@$(BIN)/ruff check .

@@ -82,6 +82,14 @@ class Node:
         elif isinstance(self.value, list):
             yield from enumerate(self.value)
 
+    def child(self, part: str | int) -> "Node | None":
+        """The one at this key or place. Asked for each mistake of a file, which may have thousands."""
+        if isinstance(self.value, dict):
+            return self.value.get(part) if isinstance(part, str) else None
+        if isinstance(self.value, list) and isinstance(part, int) and 0 <= part < len(self.value):
+            return self.value[part]
+        return None
+
 
 def data_of(node: Node) -> Any:
     """The bare values, as pydantic wants them."""
@@ -95,7 +103,7 @@ def data_of(node: Node) -> Any:
 def find(node: Node, location: Location) -> tuple[Node, int]:
     """The node at the location, or the nearest above it that exists, and how many parts of the location led there."""
     for depth, part in enumerate(location):
-        child = dict(node.children()).get(part)
+        child = node.child(part)
         if child is None:
             return node, depth
         node = child

@@ -4,7 +4,7 @@ Owns the translation of pydantic's errors, and the `Draft`: what could be unders
 (`check.py`) still run when some keys are wrong. Otherwise the operator would fix one kind of mistake only to meet the next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,6 +17,7 @@ from gateway.config.problems import Location, Problem, did_you_mean
 from gateway.config.schema import Block, Config, IssuerConfig, RouteConfig, Upstream
 
 BlockType = TypeVar("BlockType", bound=Block)
+_Flaws = dict[Location, set[str | int]]
 
 _SAID: Final[dict[str, str]] = {
     "missing": "is required",
@@ -99,7 +100,7 @@ def _where_else(location: Location) -> str:
 
 def _salvage(data: dict[str, Any], problems: list[Problem], directory: Path) -> Draft:
     """Each part for itself, without the keys that are wrong."""
-    flaws = {problem.location for problem in problems}
+    flaws = _members_by_parent(problem.location for problem in problems)
     blocks = {name: _block(name, data, flaws, directory) for name in Config.model_fields}
     issuers, upstreams, routes = data.get("issuers"), data.get("upstreams"), data.get("routes")
     listed_issuers = issuers if isinstance(issuers, list) else []
@@ -110,18 +111,27 @@ def _salvage(data: dict[str, Any], problems: list[Problem], directory: Path) -> 
         issuers=tuple(_part(IssuerConfig, raw, ("issuers", n), flaws, directory) for n, raw in enumerate(listed_issuers)),
         upstreams={name: _part(Upstream, raw, ("upstreams", name), flaws, directory) for name, raw in named.items()},
         routes=tuple(_part(RouteConfig, raw, ("routes", n), flaws, directory) for n, raw in enumerate(listed_routes)),
-        flawed=frozenset(int(flaw[1]) for flaw in flaws if len(flaw) > 1 and flaw[0] == "routes"),
+        flawed=frozenset(int(number) for number in flaws.get(("routes",), ())),
         explicit=frozenset(data),
         directory=directory,
     )
 
 
-def _block(name: str, data: dict[str, Any], flaws: set[Location], directory: Path) -> Any:
+def _members_by_parent(locations: Iterable[Location]) -> _Flaws:
+    """What is wrong below each location: a file may have thousands of mistakes, and each part asks for its own."""
+    found: _Flaws = {}
+    for location in locations:
+        for depth, member in enumerate(location):
+            found.setdefault(location[:depth], set()).add(member)
+    return found
+
+
+def _block(name: str, data: dict[str, Any], flaws: _Flaws, directory: Path) -> Any:
     """A top-level value: a block without its wrong keys, or the value of `listen` and the like when it is right."""
     block = block_at((name,))
     if block is not None and isinstance(data.get(name, {}), dict):
         return _part(block, data.get(name, {}), (name,), flaws, directory)
-    if name not in data or any(flaw[:1] == (name,) for flaw in flaws):
+    if name not in data or name in flaws.get((), ()):
         return None
     alone = {"admin": {"token": "-" * 32}, name: data[name]}
     try:
@@ -130,10 +140,10 @@ def _block(name: str, data: dict[str, Any], flaws: set[Location], directory: Pat
         return None
 
 
-def _part(block: type[BlockType], raw: Any, location: Location, flaws: set[Location], directory: Path) -> BlockType | None:
+def _part(block: type[BlockType], raw: Any, location: Location, flaws: _Flaws, directory: Path) -> BlockType | None:
     if not isinstance(raw, dict):
         return None
-    wrong = {flaw[len(location)] for flaw in flaws if flaw[: len(location)] == location and len(flaw) > len(location)}
+    wrong = flaws.get(location, set())
     try:
         kept = {key: value for key, value in raw.items() if key not in wrong}
         return block.model_validate(kept, context={"directory": directory})
