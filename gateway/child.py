@@ -66,13 +66,13 @@ class Child:
         "_heartbeat",
         "_is_listening",
         "_is_told_to_end",
-        "_lent",
         "_line",
         "_on_end",
         "_on_news",
         "_process",
         "_short_lives",
         "is_retired",
+        "lent",
         "restarts",
         "started_at",
     )
@@ -96,7 +96,7 @@ class Child:
         self._is_told_to_end = False
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Line | None = None
-        self._lent: dict[str, socket.socket] = {}
+        self.lent: dict[str, socket.socket] = {}
         self._is_listening = False
         self._due_at = 0.0
         self.started_at = 0.0
@@ -178,15 +178,15 @@ class Child:
     def lend(self, sockets: Mapping[str, socket.socket]) -> None:
         """Have it accept from these and from no others. What it cannot be told now it is told the next time."""
         line = self._line
-        if line is None or not line.is_prepared or self._lent == sockets:
+        if line is None or not line.is_prepared or self.lent == sockets:
             return
-        for name in [name for name in self._lent if name not in sockets]:
+        for name in [name for name in self.lent if name not in sockets]:
             if line.send(f"release {name}"):
-                del self._lent[name]
+                del self.lent[name]
         for name, lent in sockets.items():
-            if name not in self._lent and line.send(f"accept {name}", lent):
-                self._lent[name] = lent
-        if not self._is_listening and self._lent == sockets:
+            if name not in self.lent and line.send(f"accept {name}", lent):
+                self.lent[name] = lent
+        if not self._is_listening and self.lent == sockets:
             self._is_listening = line.send("listen")
 
     def retire(self) -> None:
@@ -214,7 +214,7 @@ class Child:
         logger.log(level, "Worker %d (process %d) ended: %s", self.index, self.pid, describe_exit(code))
         self._is_told_to_end = False
         self._process = None
-        self._lent, self._is_listening = {}, False
+        self.lent, self._is_listening = {}, False
         if self._line is not None:
             self._line.close()
             self._line = None

@@ -1,4 +1,8 @@
-"""The smallest worker that keeps the supervisor's contract. With `stubborn` among its arguments it does not end in order."""
+"""The smallest worker that keeps the supervisor's contract.
+
+With `stubborn` among its arguments it does not end in order, with `busy` not when it is retired; with `choosy` it ends at once
+where the log's level is `debug`.
+"""
 
 import asyncio
 import contextlib
@@ -30,6 +34,8 @@ async def main() -> None:
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
     config = pickle.loads(handed_over(boot.config_fd)).config
+    if "choosy" in sys.argv and config.log.level == "debug":
+        raise SystemExit(3)
     layout = Layout.of(config)
     metrics = WorkerMetrics(layout, Cells.attach(boot.cells_fd, layout.block, boot.workers + 2).block(boot.index))
     metrics.route("app").finish(b"GET", 200, ALLOW, None, 0.001, 0.0005)
@@ -46,7 +52,7 @@ async def main() -> None:
             said, _ = line.orders.get_nowait()
             if said == "listen":
                 metrics.listening(True)
-            elif said == "retire":
+            elif said == "retire" and "busy" not in sys.argv:
                 end()
         metrics.heartbeat(clock.boot())
         metrics.replica(view.state.value, view.proven_at, len(view), follower.statistics.position, clock.store_offset_s)

@@ -1,6 +1,6 @@
 """Clients that never stop asking, and do not forgive: one failed request is a find.
 
-Half of them open a connection for each request; the others keep theirs for as long as the answers allow it, and send the next
+Some of them open a connection for each request; the others keep theirs for as long as the answers allow it, and send the next
 request at once, which is when a server's end of a connection crosses the client's request. They retry nothing.
 """
 
@@ -31,9 +31,9 @@ class SteadyClients:
         self.slowest_s = 0.0
 
     @contextmanager
-    def asking(self, clients: int = 4) -> Iterator["SteadyClients"]:
-        """They ask until the end of the block."""
-        threads = [threading.Thread(target=self._ask, args=(number % 2 == 0,)) for number in range(clients)]
+    def asking(self, clients: int = 4, keep: int = 2) -> Iterator["SteadyClients"]:
+        """They ask until the end of the block; so many of them keep their connections."""
+        threads = [threading.Thread(target=self._ask, args=(number < keep,)) for number in range(clients)]
         for thread in threads:
             thread.start()
         try:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from issuing import key_set, rsa_signer
 from running_gateway import ISSUER, RunningGateway, StartGateway, complete, eventually
+from steady_clients import SteadyClients
 from store_process import StoreProcess
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -146,9 +147,12 @@ def test_a_killed_worker_is_replaced_knows_what_is_revoked_and_no_counter_goes_b
     own.told_everywhere("/who", good)
     seen = [own.metrics()]
     killed, spared = own.workers()
-    os.kill(killed, signal.SIGKILL)
-    eventually(lambda: seen.append(own.metrics()) or own.workers()[0] not in (killed, None))
-    eventually(lambda: seen.append(own.metrics()) or all(worker["ready"] for worker in own.status()["workers"]))
+    with SteadyClients(own.port, "/who", good).asking() as clients:
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: seen.append(own.metrics()) or own.workers()[0] not in (killed, None))
+        eventually(lambda: seen.append(own.metrics()) or all(worker["ready"] for worker in own.status()["workers"]))
+    assert len(clients.failures) <= 4  # what it had in hand: who comes later is served by the other, or waits for the successor
+    assert set(clients.told) == {200}
     assert own.told_everywhere("/who", revoked) == {"401 revoked-token"}
     assert own.told_everywhere("/who", good) == {"200"}
     assert own.workers()[1] == spared
@@ -175,12 +179,22 @@ def test_SIGTERM_lets_what_is_in_flight_finish_and_takes_nothing_new(own: Runnin
             websocket.recv(timeout=20)
         assert websocket.close_code == 1001
         eventually(lambda: not accepts(own.port))
+        assert not own.is_ready()
         assert not answer.done()
         httpx.get(f"{upstreams['app']}/release?name=drain")
         assert (answer.result().status_code, answer.result().text) == (200, "released")
     assert own.wait() == 0
     assert [line["code"] for line in own.access_lines() if line["path"] == "/held"] == [200]
     assert own.command("healthcheck").returncode == 1
+
+
+def test_SIGTERM_tells_kept_connections_to_close_and_tears_none(own: RunningGateway):
+    with SteadyClients(own.port, "/who", own.token()).asking(3, keep=3) as clients:
+        eventually(lambda: clients.told[200] > 30)
+        os.kill(own.pid, signal.SIGTERM)
+        assert own.wait() == 0
+    assert clients.closes == 3
+    assert {failure.partition(":")[0] for failure in clients.failures} <= {"ConnectionRefusedError"}  # they came back
 
 
 def test_L5_nothing_outlives_a_killed_supervisor_and_nothing_is_forgotten(own: RunningGateway):

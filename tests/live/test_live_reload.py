@@ -165,7 +165,7 @@ def test_R24_a_renewed_certificate_is_shown_to_new_connections_and_one_without_i
     reload(own, tls={"certificate": "chain.pem", "key": "key.pem"})
     assert shown(own) == first
     failed = reloads(own, "failure")
-    with SteadyClients(own.port, "/public/who", is_tls=True).asking(2) as clients:
+    with SteadyClients(own.port, "/public/who", is_tls=True).asking(2, keep=1) as clients:
         second = issue(own.folder, "second")
         eventually(lambda: shown(own) == second)
         own.folder.joinpath("key.pem").write_bytes(own.folder.joinpath("first.key").read_bytes())

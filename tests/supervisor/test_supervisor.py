@@ -14,11 +14,13 @@ from supervising import TINY_WORKER, TOKENS, Running, configuration, ends_at_onc
 
 from gateway.boot import Boot
 from gateway.clock import Clock
+from gateway.config.load import load
 from gateway.errors import GatewayError
 from gateway.listeners import CannotListen
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect
 from gateway.store.embedded import EmbeddedServer
+from gateway.supervisor import MOST_PAST
 
 
 @pytest.fixture
@@ -79,6 +81,63 @@ async def test_a_stuck_worker_is_killed_and_replaced(declared: str, tmp_path: Pa
         await eventually(lambda: not is_alive(before[1]))
         await eventually(lambda: all(worker.is_ready for worker in gateway.supervisor.workers()))
         assert gateway.pids()[0] == before[0]
+
+
+async def test_what_is_meant_for_a_stopped_worker_is_lent_to_its_neighbour_and_given_back(declared: str, tmp_path: Path):
+    async with running(configuration(tmp_path, declared)) as gateway:
+        neighbour, stopped = gateway.supervisor._present.children
+        await eventually(lambda: [len(child.lent) for child in (neighbour, stopped)] == [1, 1])
+        signal_process(stopped.pid, signal.SIGSTOP)
+        await eventually(lambda: set(neighbour.lent) > set(stopped.lent))
+        signal_process(stopped.pid, signal.SIGCONT)
+        await eventually(lambda: [len(child.lent) for child in (neighbour, stopped)] == [1, 1])
+        assert gateway.supervisor.workers()[1].restarts == 0
+
+
+async def test_a_worker_that_takes_too_much_memory_is_replaced_with_its_neighbours_and_counted(
+    declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.supervisor.OLD_ENOUGH_S", 2.0)
+    loaded = configuration(tmp_path, declared)
+    loaded = load(loaded.path, {}, text=loaded.text + "limits: {worker_memory: 1MiB}\n")
+    async with running(loaded) as gateway:
+        before = gateway.pids()
+        await eventually(lambda: not set(before) & set(gateway.pids()))
+        assert gateway.supervisor.is_ready
+        assert await value(gateway, "gateway_workers_over_memory_total") >= 1
+        assert await value(gateway, "gateway_worker_restarts_total") == 0
+        assert await value(gateway, 'gateway_config_reloads_total{result="success"}') == 0
+        assert await value(gateway, 'gateway_worker_resident_memory_bytes{worker="1"}') > 1 << 20
+        assert await value(gateway, 'gateway_worker_cpu_seconds_total{worker="0"}') > 0
+
+
+async def test_a_configuration_whose_workers_end_at_once_is_given_up(
+    declared: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with running(configuration(tmp_path, declared), (*TINY_WORKER, "choosy")) as gateway:
+        before = gateway.pids()
+        path = tmp_path / "gateway.yaml"
+        path.write_text(path.read_text() + "log: {level: debug}\n")
+        gateway.supervisor.reload()
+        await eventually(lambda: "stays as it was: a new worker ended as soon as it was started" in caplog.text)
+        assert gateway.pids() == before
+        assert await value(gateway, 'gateway_config_reloads_total{result="failure"}') == 1
+        await eventually(lambda: not gateway.supervisor._past)
+
+
+async def test_of_many_configurations_that_still_finish_the_oldest_is_told_to_end(declared: str, tmp_path: Path):
+    async with running(configuration(tmp_path, declared, workers=1, drain="1h"), (*TINY_WORKER, "busy")) as gateway:
+        pids: list[int | None] = []
+
+        def is_another() -> bool:
+            return gateway.pids() != pids[-1:]
+
+        for _ in range(MOST_PAST + 1):
+            pids += gateway.pids()
+            gateway.supervisor.reload()
+            await eventually(is_another)
+        await eventually(lambda: not is_alive(pids[0]))
+        assert all(is_alive(pid) for pid in pids[1:])
 
 
 async def test_ready_stays_while_one_worker_is_live(declared: str, tmp_path: Path):
