@@ -1,4 +1,7 @@
-"""docs/design/failure.md promises nothing without a proof: each row names a test that exists, or a make target with a place."""
+"""What docs/design promises has a proof: each row of failure.md names a test that exists, or a make target with a place.
+
+So does each name of a test in threat-model.md.
+"""
 
 import re
 from pathlib import Path
@@ -51,3 +54,9 @@ def test_every_proof_exists(tests_there_are: set[str]):
         elif proof not in tests_there_are:
             missing.append(proof)
     assert missing == []
+
+
+def test_every_test_that_the_threat_model_names_exists(tests_there_are: set[str]):
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "design" / "threat-model.md").read_text())
+    assert len(named) > 30
+    assert [name for name in named if name not in tests_there_are] == []
