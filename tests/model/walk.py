@@ -27,7 +27,7 @@ from model.outcome import AWAY, PASSED, Fate, broken_promise, is_honest
 from model.rough_gateway import RoughGateway
 
 STEPS = 12
-SETTLED_WITHIN_S = 40.0
+SETTLED_WITHIN_S = 60.0
 
 
 class Broken(AssertionError):
