@@ -1,6 +1,6 @@
 """Two hundred random walks of tests/model, each with faults of its own: `make chaos ARGS='-k walk'`.
 
-A failing walk is told with its seed; `WALK_SEED=N` begins there and `WALKS=1` takes that one alone. Up to forty walks share a gateway.
+A failing walk is told with its seed; `WALK_SEED=N` begins there, `WALKS=1` takes that one alone. Up to 40 walks share a gateway.
 """
 
 import os
