@@ -22,7 +22,7 @@ from gateway.child import Child
 from gateway.config.load import Loaded
 from gateway.listeners import Listeners
 from gateway.telemetry.metrics import Layout, clear_gauges
-from gateway.telemetry.reading import log_seen, read_worker, upstreams_up
+from gateway.telemetry.reading import UpstreamReading, log_seen, read_upstreams, read_worker
 from gateway.telemetry.slots import Cells
 
 BEYOND_DRAIN_S: Final = 2.0
@@ -116,8 +116,8 @@ class Generation:
             for child in self.children
         ]
 
-    def upstreams(self) -> dict[str, bool]:
-        return upstreams_up(self.layout, [self.cells.block(child.index) for child in self.children])
+    def upstreams(self) -> dict[str, UpstreamReading]:
+        return read_upstreams(self.layout, [self.cells.block(child.index) for child in self.children])
 
     def log_seen(self) -> tuple[int, int]:
         """How far the log came, by those of it who know most."""

@@ -24,9 +24,9 @@ from gateway.portal.language import Language, language_of
 from gateway.portal.pages import Pages
 from gateway.portal.portal import Portal
 from gateway.proxy.assertion import Assertions
+from gateway.proxy.balancer import build_upstream
 from gateway.proxy.inside import InsidePool
 from gateway.proxy.plane import Plane
-from gateway.proxy.pool import Pool
 from gateway.proxy.report import Record, Report
 from gateway.proxy.spans import TracedReport
 from gateway.proxy.traced import Tracer
@@ -209,7 +209,7 @@ def build_plane(
         assertions=Assertions(config.identity.assertion, inside.mint) if config.identity.assertion else None,
         tracer=tracer,
     )
-    plane.pools.update((name, Pool(name, upstream, plane)) for name, upstream in config.upstreams.items())
+    plane.pools.update((name, build_upstream(name, upstream, plane)) for name, upstream in config.upstreams.items())
     plane.pools[OWN_UPSTREAM] = InsidePool(plane, inside.portal.application)
     return plane
 

@@ -48,7 +48,7 @@ from gateway.telemetry.carried import Carried
 from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog, configure
 from gateway.telemetry.metrics import WorkerMetrics
-from gateway.telemetry.reading import Reloads, SupervisorFacts
+from gateway.telemetry.reading import Reloads, SupervisorFacts, UpstreamReading
 from gateway.watched import Watched, files_of
 
 if TYPE_CHECKING:
@@ -537,7 +537,7 @@ class Supervisor:
         """Every configured worker as it is now."""
         return self._present.workers(self._clock.boot())
 
-    def upstreams(self) -> dict[str, bool]:
+    def upstreams(self) -> dict[str, UpstreamReading]:
         return self._present.upstreams()
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from grafana.board import Board
 from grafana.rows.answers import ANSWERS
-from grafana.rows.applications import QUICK, THERE
+from grafana.rows.applications import ADDRESSES, QUICK, THERE
 from grafana.rows.arrival import ARRIVAL
 from grafana.rows.attack import ATTACK
 from grafana.rows.dropped import DROPPED
@@ -42,7 +42,7 @@ BOARDS: Final = (
         "gateway-upstreams",
         "Gateway / Upstreams",
         "Are the applications there, are they quick, and what do they answer?",
-        (THERE, QUICK, ANSWERS),
+        (THERE, ADDRESSES, QUICK, ANSWERS),
     ),
     Board(
         "gateway-capacity",

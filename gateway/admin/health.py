@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.telemetry.reading import WorkerReading
+from gateway.telemetry.reading import UpstreamReading, WorkerReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Overview(Protocol):
 
     def workers(self) -> Sequence[WorkerStatus]: ...
 
-    def upstreams(self) -> dict[str, bool]: ...
+    def upstreams(self) -> dict[str, UpstreamReading]: ...
 
 
 class Readiness:

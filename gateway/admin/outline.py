@@ -27,7 +27,7 @@ def outline(document: Mapping[str, Any]) -> list[str]:
     if isinstance(accounts := document.get("accounts"), Mapping):
         lines.append(f"accounts: {_accounts(accounts)}")
     lines += [f"issuer {word(issuer.get('issuer'))}: {_issuer(issuer)}" for issuer in objects(document, "issuers")]
-    lines += [f"upstream {word(one.get('name'))}: {_up(one)}" for one in objects(document, "upstreams")]
+    lines += [f"upstream {word(one.get('name'))}: {_upstream(one)}" for one in objects(document, "upstreams")]
     if workers := objects(document, "workers"):
         lines += ["", *table(_HEADINGS, list(map(_row, workers)))]
     return lines
@@ -40,6 +40,15 @@ def _store(store: Mapping[str, Any]) -> str:
     if store.get("problem"):
         said.append(word(store["problem"]))
     return ", ".join(said)
+
+
+def _upstream(one: Mapping[str, Any]) -> str:
+    """Its addresses are worth a word when there are several, or one is not used."""
+    addresses = one.get("addresses")
+    counts = {word(state): count for state, count in addresses.items()} if isinstance(addresses, Mapping) else {}
+    if not counts or (sum(counts.values()) == 1 and counts.get("up")):
+        return _up(one)
+    return f"{_up(one)}, addresses: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def _accounts(accounts: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ def status_document(overview: Overview, store: dict[str, Any], config_path: str)
         "workers": [_worker(worker) for worker in workers],
         "store": {"url": overview.store.url, "up": overview.store.is_up, "problem": overview.store.problem or None, **store},
         "issuers": _issuers(workers),
-        "upstreams": [{"name": name, "up": is_up} for name, is_up in overview.upstreams().items()],
+        "upstreams": [{"name": name, "up": one.is_up, "addresses": one.addresses} for name, one in overview.upstreams().items()],
     }
 
 

@@ -17,7 +17,7 @@ from gateway.config import check_identity
 from gateway.config.address import Address
 from gateway.config.findings import Refused, Warned, has_accounts, known, needs_file, own_issuer
 from gateway.config.problems import Location, Problem, did_you_mean
-from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens, Tracing, Webhook
+from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens, Tracing, Upstream, Webhook
 from gateway.config.validation import Draft
 
 _RESERVED_ROUTES: Final = {
@@ -151,11 +151,22 @@ def _upstreams(draft: Draft) -> Iterator[Problem]:
     for name, upstream in draft.upstreams.items():
         if name not in used and not unclear:
             yield Warned(("upstreams", name), "is used by no route", at_key=True)
+        if upstream is not None:
+            yield from _urls(("upstreams", name, "url"), upstream)
         if upstream is not None and not upstream.is_tls and "tls" in upstream.model_fields_set and upstream.tls.model_fields_set:
             if upstream.tls != type(upstream.tls)():
                 yield Warned(("upstreams", name, "tls"), "has no effect, the URL is not https://", at_key=True)
         elif upstream is not None and not upstream.tls.verify:
             yield Warned(("upstreams", name, "tls", "verify"), "is off: anybody who answers in its place is believed")
+
+
+def _urls(here: Location, upstream: Upstream) -> Iterator[Problem]:
+    """The addresses of one upstream are one application, spoken to in one way."""
+    for index, url in enumerate(upstream.url):
+        if url in upstream.url[:index]:
+            yield Refused((*here, index), "is listed twice")
+        if url.startswith("https://") != upstream.is_tls:
+            yield Refused((*here, index), "mixes https:// with addresses without TLS", "make it two upstreams")
 
 
 def _routes(draft: Draft) -> Iterator[Problem]:

@@ -247,9 +247,30 @@ class UpstreamTls(Block):
     server_name: Text | None = setting(None, "The name asked for and verified. Null: the URL's host.")
 
 
+class Ejection(Block):
+    failures: Annotated[Count, Within(1, 1000)] = setting(
+        5, "So many connects, or answers, that fail in a row at one address, and it is not used for a time."
+    )
+    longest: Annotated[Duration, Within("1s", "1h")] = setting(
+        "1m", "Bound of that time after bad answers; it begins with a second, and doubles. After connects the bound is 5 seconds."
+    )
+
+
+class HealthCheck(Block):
+    path: RoutePath | None = setting(
+        None, "What each worker asks each address for, with GET and without a user. Null: addresses are judged by requests alone."
+    )
+    every: Annotated[Duration, Within("100ms", "1h")] = setting("5s", "Pause between two checks of an address, about.")
+    timeout: Annotated[Duration, Within("10ms", "1m")] = setting("2s", "For the whole check.")
+    status: tuple[Annotated[Count, Within(100, 599)], ...] = setting(
+        [], "The statuses of an application that is well. Empty: all from 200 to 399."
+    )
+
+
 class Upstream(Block):
-    url: UpstreamUrl = needed(
-        "`http://host:port`, `https://host:port` or `unix:PATH`; no path, the request's own is forwarded.",
+    url: Annotated[tuple[UpstreamUrl, ...], OneOrMany(most=64)] = needed(
+        "`http://host:port`, `https://host:port` or `unix:PATH`; no path, the request's own is forwarded. A list: the same "
+        "application at several addresses, which share the requests.",
         example="http://127.0.0.1:8000",
     )
     connect_timeout: Annotated[Duration, Within("10ms", "5m")] = setting("2s", "For a new connection, TLS included. Then 502.")
@@ -257,23 +278,40 @@ class Upstream(Block):
         "60s", "For the first byte of the answer, and between two pieces of it. Then 504, or the connection is closed."
     )
     queue_timeout: Annotated[Duration, Within("0s", "5m")] = setting("5s", "For a free connection when all are in use. Then 502.")
+    max_waiting: Annotated[Count, Within(0, 1_000_000)] = setting(
+        1024, "Requests that wait for a free connection to an address, per worker. Beyond: 502 at once."
+    )
     idle_timeout: Annotated[Duration, Within("0s", "1h")] = setting(
         "60s", "An unused connection is kept so long. Choose it shorter than the application's own."
     )
-    max_connections: Annotated[Count, Within(1, 65_535)] = setting(256, "Connections to this upstream, per worker.")
+    max_connections: Annotated[Count, Within(1, 65_535)] = setting(256, "Connections to each address, per worker.")
+    retries: Annotated[Count, Within(0, 5)] = setting(
+        1,
+        "Further addresses tried when one cannot be connected to. Not 0: a request without a body that is safe to repeat is also "
+        "repeated, once, when a kept connection turns out to be closed.",
+    )
+    resolve_every: Annotated[Duration, Within("1s", "1d")] = setting(
+        "30s", "A host name in `url` is looked up so often, and sooner after a failed connect. All its addresses are used."
+    )
+    ejection: Ejection = setting({}, "When an address is left out.")
+    health: HealthCheck = setting({}, "Checks of the addresses besides the requests.")
     tls: UpstreamTls = setting({}, "For `https://`.")
 
     @property
     def is_tls(self) -> bool:
-        return self.url.startswith("https://")
+        return self.url[0].startswith("https://")
 
     @property
-    def address(self) -> Address:
-        """Where to connect: host and port, or the path of the socket."""
-        if self.url.startswith("unix:"):
-            return Address(path=self.url.removeprefix("unix:"))
-        parts = urlsplit(self.url)
-        return Address(host=parts.hostname, port=parts.port or (443 if self.is_tls else 80))
+    def addresses(self) -> tuple[Address, ...]:
+        """Where to connect: hosts and ports, or paths of sockets."""
+        return tuple(_address_of(url) for url in self.url)
+
+
+def _address_of(url: str) -> Address:
+    if url.startswith("unix:"):
+        return Address(path=url.removeprefix("unix:"))
+    parts = urlsplit(url)
+    return Address(host=parts.hostname, port=parts.port or (443 if parts.scheme == "https" else 80))
 
 
 class RouteConfig(Block):

@@ -30,8 +30,10 @@ from gateway.wire.rewrite import new_request_id, switching_protocols, to_client,
 from gateway.wire.websocket import refuse_wrong_handshake
 
 if TYPE_CHECKING:
+    from gateway.proxy.balancer import Balancer
     from gateway.proxy.client import ClientConnection
     from gateway.proxy.plane import Plane
+    from gateway.proxy.pool import Pool
 
 # Idempotent (RFC 9110 §9.2.2): doing it twice is doing it once. TRACE never gets here.
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
@@ -86,7 +88,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             is_clean = False
             record.asked_at = boot
             upstream.send_head(
-                head_lines(head, record, client, pool.authority, plane), client, wants_upgrade=head.upgrade is not None
+                head_lines(head, record, client, upstream.authority, plane), client, wants_upgrade=head.upgrade is not None
             )
             if body is not None:
                 if head.expects_continue and not client.has_gathered:
@@ -100,12 +102,12 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                         answer = await upstream.answer
                 break
             except StaleConnection:
-                if is_repeated or head.has_body or head.upgrade or head.method not in _REPEATABLE:
+                if is_repeated or not may_repeat(head, pool):
                     raise
                 is_repeated = True
                 if record.trace is not None:
                     record.trace.ask_again(record, clock.boot())
-                upstream = await told(pool.open_fresh(), "upstream connection", record, plane)
+                upstream = await told(pool.open_fresh(upstream), "upstream connection", record, plane)
                 now, boot = clock.wall(), clock.boot()
                 is_clean = True
 
@@ -174,6 +176,11 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         if upstream is not None:
             upstream.end_exchange(is_clean=is_clean)
         plane.report.finish(record, clock.boot())
+
+
+def may_repeat(head: RequestHead, pool: "Pool | Balancer") -> bool:
+    """Whether the request may be sent again after a stale connection: doing it twice must be doing it once."""
+    return pool.config.retries > 0 and not head.has_body and not head.upgrade and head.method in _REPEATABLE
 
 
 def refuse_announced_body(head: RequestHead, limit: int | None) -> None:

@@ -51,5 +51,9 @@ class InsidePool(Pool):
             raise
         return connection
 
+    def connect_failed(self, error: BaseException) -> None:
+        """It is this process: each request tries anew."""
+        self._plane.report.upstream_unreachable(self.name, self.place.address, error)
+
     def _note_up(self, is_up: bool) -> None:
-        """It is this process: no upstream of the configuration, and no metric."""
+        """No upstream of the configuration, and no metric."""

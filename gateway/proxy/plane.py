@@ -27,6 +27,7 @@ from gateway.wire.forwarded import TrustedProxies
 from gateway.wire.respond import PageMaker, Refusals
 
 if TYPE_CHECKING:
+    from gateway.proxy.balancer import Balancer
     from gateway.proxy.client import ClientConnection
     from gateway.proxy.pool import Pool
 
@@ -74,7 +75,7 @@ class Plane:
         self.trusted = TrustedProxies(map(str, config.trusted_proxies))
         self.request_roles = RoleMemory()
         self.answers = AnswerMemory(self.cookie_names)
-        self.pools: dict[str, Pool] = {}  # filled by the worker: a pool is built from the plane
+        self.pools: dict[str, Pool | Balancer] = {}  # filled by the worker: a pool is built from the plane
 
         # per process, changing
         self.tick_time = loop.time()

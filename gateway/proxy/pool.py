@@ -1,20 +1,25 @@
-"""Which upstream connection a request takes: an idle one, a new one, or the next that is returned.
+"""Which upstream connection a request takes, of one address: an idle one, a new one, or the next that is returned.
 
     take       an idle connection, the most recently used first (so the others grow old and close); None when there is none
     wait       a place in the queue: a new connection is opened while fewer than the limit are open, else the first
                returned one serves the first in the queue; a deadline ends the wait
     put_back   after an exchange that left the connection clean
 
-The choice is synchronous; only opening a connection takes a task.
+The choice is synchronous; only opening a connection takes a task. An address that is known to be down makes nobody wait: one
+attempt at a time finds out when it is back (`health`). Which address a request goes to is decided above, in `balancer`.
 """
 
 import asyncio
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from gateway.config.address import Address
 from gateway.config.schema import Upstream
 from gateway.errors import UpstreamUnreachable
+from gateway.proxy.health import Health, State
 from gateway.proxy.steps import Wait
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -22,21 +27,69 @@ if TYPE_CHECKING:
     from gateway.proxy.plane import Plane
 
 
-class Pool:
-    """The connections of one worker to one upstream."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to connect, and by which name: a host's address may have been looked up, `named` is what is configured."""
 
-    def __init__(self, name: str, config: Upstream, plane: "Plane") -> None:
+    address: Address
+    named: Address
+
+    @property
+    def authority(self) -> bytes:
+        """What `Host` says there."""
+        return b"localhost" if self.named.is_unix else str(self.named).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request in the queue."""
+
+    wait: Wait[UpstreamConnection]
+    deadline: float
+    tries: int  # further addresses that may be tried
+
+    @property
+    def is_wanted(self) -> bool:
+        """Its exchange is still there, and has nothing yet."""
+        return self.wait.wake is not None and not self.wait.is_done
+
+
+Elsewhere = Callable[["Pool", Waiting], bool]
+"""Finds another address for a request that this one cannot serve; False: there is none."""
+
+
+class Pool:
+    """The connections of one worker to one address of an upstream."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Upstream,
+        plane: "Plane",
+        place: Place | None = None,
+        *,
+        elsewhere: Elsewhere | None = None,
+        changed: Callable[[], None] | None = None,
+        may_eject: Callable[["Pool"], bool] | None = None,
+    ) -> None:
         # per process
         self.name = name
         self.config = config
-        self.authority = str(config.address).encode() if not config.address.is_unix else b"localhost"
+        self.place: Final = place or Place(config.addresses[0], config.addresses[0])
+        self.authority = self.place.authority
         self.answers = plane.answers
+        self.health = Health(config.ejection)
+        self.is_failing = False  # the last attempt to connect
+        self.is_leaving = False  # the address is no more: nothing is kept, nothing new begins
+        self._elsewhere = elsewhere
+        self._changed = changed
+        self._may_eject = may_eject
         self._plane = plane
         self._tls = tls_context(config)
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._queue: deque[tuple[float, Wait[UpstreamConnection]]] = deque()
+        self._queue: deque[Waiting] = deque()
 
     def __repr__(self) -> str:
         counts = f"{len(self._idle)} idle of {len(self._open)}, {len(self._opening)} opening, {len(self._queue)} waiting"
@@ -46,22 +99,54 @@ class Pool:
         """The idle connection that was used last, or None."""
         return self._idle.pop() if self._idle else None
 
+    @property
+    def load(self) -> int:
+        """Requests that are under way, or wait to be."""
+        return len(self._open) - len(self._idle) + len(self._queue)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._open and not self._opening and not self._queue
+
     def wait(self) -> Wait[UpstreamConnection]:
-        """A connection to come. Fails with UpstreamUnreachable at the queue's or the connect's deadline."""
+        """A connection to come. Fails with UpstreamUnreachable: at the queue's or the connect's deadline, or at once."""
         wait: Wait[UpstreamConnection] = Wait()
-        self._queue.append((self._plane.tick_time + self.config.queue_timeout + self.config.connect_timeout, wait))
-        self._open_for_the_queue()
+        deadline = self._plane.tick_time + self.config.queue_timeout + self.config.connect_timeout
+        if not self.enqueue(Waiting(wait, deadline, self.config.retries)):
+            wait.fail(UpstreamUnreachable("it is known to be down, or too many wait"))
         return wait
 
-    def open_fresh(self) -> Wait[UpstreamConnection]:
+    def enqueue(self, waiting: Waiting) -> bool:
+        """A place in the queue, or False."""
+        free = max(0, self.config.max_connections - len(self._open) - len(self._opening))
+        if not self.health.is_reachable or len(self._queue) >= len(self._opening) + free + self.config.max_waiting:
+            return False
+        self._queue.append(waiting)
+        self._open_for_the_queue()
+        return True
+
+    def open_fresh(self, stale: UpstreamConnection) -> Wait[UpstreamConnection]:
         """A connection that nobody used before, for the one repetition after a stale one."""
-        for connection in tuple(self._idle):
-            connection.close()  # as old as the one that was stale
+        self.close_idle()  # as old as the one that was stale
+        self._plane.report.metrics.upstream_retry(self.name)
         return self.wait()
+
+    def close_idle(self) -> None:
+        """Close what nobody uses."""
+        for connection in tuple(self._idle):
+            connection.close()
+
+    def leave(self) -> None:
+        """The address is no more: whoever uses it goes on, whoever waits for it goes elsewhere."""
+        self.is_leaving = True
+        self.close_idle()
+        self._empty_the_queue("its address is gone")
 
     def put_back(self, connection: UpstreamConnection) -> None:
         """The exchange is over and the connection is clean: to whoever waits, else to the idle ones."""
-        if self._queue:
+        if self.is_leaving:
+            connection.close()
+        elif self._queue:
             # By the loop, not from here: a queue of exchanges that fail at once would nest without end.
             self._plane.loop.call_soon(self._hand_over, connection)
         else:
@@ -88,11 +173,15 @@ class Pool:
     def tick(self, now: float) -> None:
         """End what is overdue: waits in the queue, idle connections, answers that do not come."""
         queue, self._queue = self._queue, deque()
-        for deadline, wait in queue:
-            if wait.wake is None or deadline < now:  # its client left, or it is overdue
-                wait.fail(UpstreamUnreachable("no connection became free in time"))
+        for waiting in queue:
+            if waiting.wait.wake is None or waiting.deadline < now:  # its client left, or it is overdue
+                waiting.wait.fail(UpstreamUnreachable("no connection became free in time"))
             else:
-                self._queue.append((deadline, wait))
+                self._queue.append(waiting)
+        if self.health.tick(now):
+            self._note_state()
+        if self.health.wants_probe(now) and not self.is_leaving:
+            self._start_opening()
         for connection in tuple(self._open):
             if connection.deadline and connection.deadline < now:
                 connection.on_deadline()
@@ -109,9 +198,12 @@ class Pool:
         waiting = len(self._queue) - len(self._opening)
         free = self.config.max_connections - len(self._open) - len(self._opening)
         for _ in range(min(waiting, free)):
-            task = self._plane.loop.create_task(self._open_one())
-            self._opening.add(task)
-            task.add_done_callback(self._opened)
+            self._start_opening()
+
+    def _start_opening(self) -> None:
+        task = self._plane.loop.create_task(self._open_one())
+        self._opening.add(task)
+        task.add_done_callback(self._opened)
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         """An attempt is over. When it failed, the next in the queue gets one of its own."""
@@ -126,22 +218,67 @@ class Pool:
             if connection.is_closed:  # accepted, and closed at once: trying again and again would be a storm
                 raise ConnectionResetError
         except (OSError, UnicodeError) as error:  # timeouts and TLS errors are OSErrors; UnicodeError: a host that no name can be
-            self._note_up(False)
-            self._plane.report.upstream_unreachable(self.name, error)
+            self.connect_failed(error)
             if self._queue:
-                self._queue.popleft()[1].fail(UpstreamUnreachable(type(error).__name__))
+                self._give_up(self._queue.popleft(), type(error).__name__)
             return
         self._note_up(True)
+        if self.health.connected(self._plane.loop.time()):
+            self._note_state()
         self._hand_over(connection)
 
+    def connect_failed(self, error: BaseException) -> None:
+        """An attempt of the pool's failed, or of a check: it may be the one too many."""
+        if self.health.connect_failed(self._plane.loop.time()):
+            self._note_state("unreachable")
+            self._plane.report.upstream_unreachable(self.name, self.place.address, error)
+            self._empty_the_queue("nobody answers there")
+        self._note_up(False)
+
+    def answer_failed(self) -> None:
+        """An exchange got no answer, or one that was cut off. With one address it stays in use: a request could do that."""
+        may_eject = self._may_eject is not None and self._may_eject(self)
+        if self.health.answer_failed(self._plane.loop.time(), may_eject=may_eject):
+            self._note_state("answers")
+
+    def checked(self, *, is_well: bool) -> None:
+        """What the application said of itself."""
+        if self.health.checked(is_well=is_well):
+            self._note_state(None if is_well else "check")
+
+    def _give_up(self, waiting: Waiting, why: str) -> None:
+        if waiting.is_wanted and waiting.tries and self._elsewhere is not None and self._elsewhere(self, waiting):
+            return
+        waiting.wait.fail(UpstreamUnreachable(why))
+
+    def _empty_the_queue(self, why: str) -> None:
+        queue, self._queue = self._queue, deque()
+        for waiting in queue:
+            self._plane.loop.call_soon(self._give_up, waiting, why)  # by the loop: as in `put_back`
+
     def _note_up(self, is_up: bool) -> None:
-        plane = self._plane
-        plane.report.metrics.upstream_up(self.name, is_up, plane.clock.boot())
+        was_failing, self.is_failing = self.is_failing, not is_up
+        if self._changed is None:
+            plane = self._plane
+            plane.report.metrics.upstream_up(self.name, is_up, plane.clock.boot())
+        elif self.is_failing or was_failing:
+            self._changed()
+
+    def _note_state(self, cause: str | None = None) -> None:
+        """Tell what became of the address: once per change. `cause`: why it is not used any more."""
+        report, state = self._plane.report, self.health.state
+        if cause is not None:
+            report.metrics.upstream_ejected(self.name, cause)
+        report.upstream_changed(self.name, self.place.address, state.value)
+        if self._changed is None:
+            report.metrics.upstream_addresses(self.name, count_states([self]))
+        else:
+            self._changed()
 
     async def _connect(self) -> UpstreamConnection:
-        plane, address, server_name = self._plane, self.config.address, None
+        plane, address, server_name = self._plane, self.place.address, None
         if self._tls is not None:
-            server_name = self.config.tls.server_name or address.host
+            server_name = self.config.tls.server_name or self.place.named.host
 
         def new() -> UpstreamConnection:
             return UpstreamConnection(self, plane)
@@ -160,11 +297,20 @@ class Pool:
         if connection.is_closed:
             return
         while self._queue:
-            _, wait = self._queue.popleft()
-            if wait.wake is not None and not wait.is_done:  # else its exchange has ended
-                wait.set(connection)
+            waiting = self._queue.popleft()
+            if waiting.is_wanted:
+                waiting.wait.set(connection)
                 return
         self.put_back(connection)
+
+
+def count_states(pools: "list[Pool]") -> dict[str, int]:
+    """How many addresses are in which state, as metrics tell it: one that is being probed is down."""
+    counts = {"up": 0, "ejected": 0, "down": 0}
+    for pool in pools:
+        state = pool.health.state
+        counts[State.DOWN.value if state is State.PROBING else state.value] += 1
+    return counts
 
 
 def tls_context(config: Upstream) -> ssl.SSLContext | None:

@@ -6,6 +6,7 @@
 import logging
 from typing import TYPE_CHECKING, Final
 
+from gateway.config.address import Address
 from gateway.denials import Asker, Denials
 from gateway.enforce.verdict import Allow, Deny, Verdict
 from gateway.reasons import Reason
@@ -123,8 +124,18 @@ class Report:
         if self._fingerprints.noticed:
             self._denials.tell_noticed(now)
 
-    def upstream_unreachable(self, name: str, error: BaseException) -> None:
-        self._log.warning("upstream %s cannot be reached: %s", name, type(error).__name__)
+    def upstream_unreachable(self, name: str, address: Address, error: BaseException) -> None:
+        self._log.warning("upstream %s cannot be reached at %s: %s", name, address, type(error).__name__)
+
+    def upstream_changed(self, name: str, address: Address, state: str) -> None:
+        self._log.log(logging.INFO if state == "up" else logging.WARNING, "upstream %s at %s is %s", name, address, state)
+
+    def upstream_resolved(self, name: str, host: str, addresses: int, failure: str) -> None:
+        """A host name means other addresses now, or cannot be looked up: then those that are known go on."""
+        if failure:
+            self._log.warning("upstream %s: %s cannot be looked up: %s", name, host, failure)
+        else:
+            self._log.info("upstream %s: %s has %d addresses", name, host, addresses)
 
     def broken(self, error: BaseException) -> None:
         """A defect of ours: the exchange was ended, the worker goes on."""

@@ -47,7 +47,7 @@ class TracedReport(Report):
         super().__init__(metrics, access, denials, known, routes)
         self._spans = spans
         self._scheme = "https" if config.tls else "http"
-        self._addresses = {name: _of_address(upstream.address) for name, upstream in config.upstreams.items()}
+        self._addresses = {name: _of_addresses(upstream.addresses) for name, upstream in config.upstreams.items()}
 
     def finish(self, record: Record, boot: float) -> None:
         super().finish(record, boot)
@@ -165,6 +165,11 @@ def _of_host(host: bytes) -> Attributes:
     if not colon or "]" in port:
         return {"server.address": host.decode("ascii")}
     return {"server.address": name, "server.port": int(port)}
+
+
+def _of_addresses(addresses: tuple[Address, ...]) -> Attributes:
+    """Of several nobody knows here which one was asked."""
+    return _of_address(addresses[0]) if len(addresses) == 1 else {}
 
 
 def _of_address(address: Address) -> Attributes:

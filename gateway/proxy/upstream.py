@@ -61,6 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_pool",
         "_reader",
         "answer",
+        "authority",
         "client",
         "deadline",
         "finished",
@@ -75,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         # per connection
         self._pool = pool
         self._plane = plane
+        self.authority = pool.authority
         self._reader = AnswerReader(pool.answers)
         self._buffer = b""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set by connection_made
@@ -95,6 +97,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self._pool.name} {self.phase.value}>"
+
+    @property
+    def pool(self) -> "Pool":
+        """Where it belongs: the connections to one address."""
+        return self._pool
 
     @property
     def is_closed(self) -> bool:
@@ -228,7 +235,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool.lost(self)
         if was is _HEAD:
             is_stale = self.is_reused and not self._buffer and not self._interim
-            self.answer.fail(StaleConnection("closed") if is_stale else UpstreamBroken("the upstream closed without an answer"))
+            if is_stale:
+                self.answer.fail(StaleConnection("closed"))
+            else:
+                self._pool.answer_failed()
+                self.answer.fail(UpstreamBroken("the upstream closed without an answer"))
         elif was is _BODY:
             self._body_cut_short(error)
         elif was is _TUNNEL and self.tunnel is not None:
@@ -258,6 +269,7 @@ class UpstreamConnection(asyncio.Protocol):
     # Inside.
 
     def _fail(self, error: UpstreamError) -> None:
+        self._pool.answer_failed()
         (self.answer if self.phase is _HEAD else self.finished).fail(error)
 
     def _read_head(self) -> None:
@@ -271,6 +283,8 @@ class UpstreamConnection(asyncio.Protocol):
             try:
                 head = self._reader.read(raw)
                 if head.status >= 200:
+                    if self._pool.health.is_troubled:
+                        self._pool.health.answered()
                     self.answer.set(head)
                     return
                 self._interim_answer(head)
@@ -314,6 +328,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _body_cut_short(self, error: Exception | None) -> None:
         """The connection ended in the body: that is the body's end only where nothing else announces one, and not by a reset."""
         if error is not None or not isinstance(self._decoder, CloseDecoder):
+            self._pool.answer_failed()
             self.finished.fail(UpstreamBroken("the upstream closed in the middle of its answer"))
             return
         self._decoder.is_done = True

@@ -29,6 +29,7 @@ from gateway.telemetry.metrics import (
     CUT_CAUSES,
     DECISIONS,
     DURATION_BOUNDS,
+    EJECTION_CAUSES,
     ENFORCEMENT_BOUNDS,
     FLOODS,
     KEY_AGES,
@@ -57,7 +58,7 @@ from gateway.telemetry.metrics import (
     histogram_cells,
     key_number,
 )
-from gateway.telemetry.reading import ProcessReading, SupervisorFacts, read_worker, upstreams_up
+from gateway.telemetry.reading import ProcessReading, SupervisorFacts, read_worker, upstream_addresses, upstreams_up
 from gateway.telemetry.slots import Cells
 
 TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -333,6 +334,7 @@ class Exposition(Collector):
         )
         for name, is_up in upstreams_up(self._layout, blocks).items():
             up.add_metric((name,), float(is_up))
+        yield from self._addresses(blocks, totals)
         certificate = GaugeMetricFamily(
             "gateway_tls_certificate_expiry_timestamp_seconds",
             "When the certificate in force expires; of several, because workers loaded the file at different times, the first.",
@@ -341,6 +343,32 @@ class Exposition(Collector):
         if expiries:
             certificate.add_metric((), min(expiries))
         yield from (connections, cuts, up, certificate)
+
+    def _addresses(self, blocks: list["memoryview[float]"], totals: Sequence[float]) -> Iterator[Metric]:
+        addresses = GaugeMetricFamily(
+            "gateway_upstream_addresses",
+            "Addresses of an upstream by state: the fewest that any worker sees up, the most that any sees ejected or down.",
+            labels=("upstream", "state"),
+        )
+        for name, counts in upstream_addresses(self._layout, blocks).items():
+            for state, count in counts.items():
+                addresses.add_metric((name, state), count)
+        ejections = CounterMetricFamily(
+            "gateway_upstream_ejections",
+            "Times that a worker stopped using an address, by what made it.",
+            labels=("upstream", "cause"),
+        )
+        for name, at in self._layout.upstream_ejections.items():
+            for place, cause in enumerate(EJECTION_CAUSES):
+                ejections.add_metric((name, cause), totals[at + place])
+        retries = CounterMetricFamily(
+            "gateway_upstream_retries",
+            "Requests that were tried again: at another address, or after a stale connection.",
+            labels=("upstream",),
+        )
+        for name, at in self._layout.upstream_retries.items():
+            retries.add_metric((name,), totals[at])
+        yield from (addresses, ejections, retries)
 
     def _store_and_log(self, totals: Sequence[float]) -> Iterator[Metric]:
         store = HistogramMetricFamily("gateway_store_command_seconds", "Time the store took to answer, or to fail.")

@@ -9,7 +9,7 @@ Reading, summing and exposing is `exposition.py`. Nothing here knows prometheus_
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final, Self
 
@@ -68,6 +68,8 @@ SIGNERS: Final = ("own", "other")
 SIGNATURE_REASONS: Final = (Reason.BAD_SIGNATURE.value, Reason.UNKNOWN_KEY.value, Reason.RETIRED_KEY.value)
 KEY_AGES: Final = ("rotated", "settled")
 WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "dropped")
+ADDRESS_STATES: Final = ("up", "ejected", "down")
+EJECTION_CAUSES: Final = ("unreachable", "answers", "check")
 SPAN_OUTCOMES: Final = ("delivered", "failed", "dropped")
 KEY_PLACES: Final = 16
 """So many of our own signing keys are told apart in a process's counters; a ring holds a handful."""
@@ -143,6 +145,9 @@ class Layout:
         "store_command",
         "store_recoveries",
         "subdued",
+        "upstream_addresses",
+        "upstream_ejections",
+        "upstream_retries",
         "upstreams",
         "webhook_events",
         "webhook_retries",
@@ -171,6 +176,10 @@ class Layout:
         self.upstreams = {
             name: (block.gauge(f"failed {name}"), block.gauge(f"tried {name}")) for name in dict.fromkeys(upstreams)
         }
+        # Of each upstream: how many of its addresses are in each of ADDRESS_STATES, as this worker sees it.
+        self.upstream_addresses = {
+            name: tuple(block.gauge(f"{state} addresses {name}") for state in ADDRESS_STATES) for name in self.upstreams
+        }
         # Of each issuer: how many keys are held, and since when (wall clock; 0 never).
         self.issuers = {name: (block.gauge(f"keys {name}"), block.gauge(f"fetched {name}")) for name in dict.fromkeys(issuers)}
         self.revoked_use = block.counters("revoked use", len(USE_KINDS) * len(USE_AGES))
@@ -188,6 +197,8 @@ class Layout:
         self.spans = block.counters("spans", len(SPAN_OUTCOMES))
         # Of each signing key: its number (`key_number`; 0: the place is free), and the tokens verified with it.
         self.key_uses = block.counters("key uses", 2 * KEY_PLACES, is_sum=False)
+        self.upstream_ejections = {name: block.counters(f"ejections {name}", len(EJECTION_CAUSES)) for name in self.upstreams}
+        self.upstream_retries = {name: block.counters(f"retries {name}") for name in self.upstreams}
         self.audit_lost = block.counters("audit lost")
         self.store_recoveries = block.counters("store recoveries")
         self.log_dropped = block.counters("log dropped")
@@ -336,6 +347,20 @@ class WorkerMetrics:
         failed, tried = self._layout.upstreams[name]
         self._cells[failed] = float(not is_up)
         self._cells[tried] = boot_now
+
+    def upstream_addresses(self, name: str, counts: Mapping[str, int]) -> None:
+        """How many of an upstream's addresses are in each of ADDRESS_STATES."""
+        for state, at in zip(ADDRESS_STATES, self._layout.upstream_addresses[name], strict=True):
+            self._cells[at] = float(counts[state])
+
+    def upstream_ejected(self, name: str, cause: str) -> None:
+        """An address is not used any more: `cause` of EJECTION_CAUSES."""
+        self._cells[self._layout.upstream_ejections[name] + EJECTION_CAUSES.index(cause)] += 1.0
+
+    def upstream_retry(self, name: str) -> None:
+        """A request was tried again: at another address, or after a connection that had gone stale."""
+        if name in self._layout.upstream_retries:  # our own endpoints are no upstream of the configuration
+            self._cells[self._layout.upstream_retries[name]] += 1.0
 
     def revoked_use(self, kind: str, age: str) -> None:
         """Somebody used what was revoked: `kind` of USE_KINDS, `age` of USE_AGES."""

@@ -7,7 +7,7 @@ worker that hangs cannot go on calling itself fresh: its proof ages in the reade
 from dataclasses import dataclass
 
 from gateway.clock import LARGEST_STORE_OFFSET_S
-from gateway.telemetry.metrics import STATES, Layout
+from gateway.telemetry.metrics import ADDRESS_STATES, STATES, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,14 @@ class SupervisorFacts:
     processes: tuple[ProcessReading, ...] = ()  # of each worker, by its number
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamReading:
+    """One upstream: whether it answered last, and its addresses by state, as the worker sees them that sees the worst."""
+
+    is_up: bool
+    addresses: dict[str, int]
+
+
 def log_seen(layout: Layout, cells: "memoryview[float]") -> tuple[int, int]:
     """The epoch and the sequence that the log is known to have reached; (0, 0): nothing is known."""
     return int(cells[layout.log_epoch]), int(cells[layout.log_sequence])
@@ -104,3 +112,24 @@ def upstreams_up(layout: Layout, workers: "list[memoryview[float]]") -> dict[str
         name: not max((cells[tried], cells[failed]) for cells in workers)[1] if workers else True
         for name, (failed, tried) in layout.upstreams.items()
     }
+
+
+def upstream_addresses(layout: Layout, workers: "list[memoryview[float]]") -> dict[str, dict[str, int]]:
+    """How many addresses of each upstream are in which state. Workers judge for themselves: the worst that any sees is told."""
+    return {
+        name: _worst([[int(cells[at]) for at in places] for cells in workers])
+        for name, places in layout.upstream_addresses.items()
+    }
+
+
+def read_upstreams(layout: Layout, workers: "list[memoryview[float]]") -> dict[str, UpstreamReading]:
+    """What is known of each upstream."""
+    addresses = upstream_addresses(layout, workers)
+    return {name: UpstreamReading(is_up, addresses[name]) for name, is_up in upstreams_up(layout, workers).items()}
+
+
+def _worst(seen: list[list[int]]) -> dict[str, int]:
+    """The fewest that are up, the most that are not. A worker that has not begun knows of no address."""
+    told = [counts for counts in seen if any(counts)]
+    judge = {state: min if state == "up" else max for state in ADDRESS_STATES}
+    return {state: judge[state]((counts[place] for counts in told), default=0) for place, state in enumerate(ADDRESS_STATES)}

@@ -10,6 +10,8 @@ from grafana.query import LOST, latest, quantile, rate, series
 # A bucket's bound: up to here, people take it for at once.
 _PROMPT: Final = rate("gateway_upstream_duration_seconds_bucket", 'le="0.25"', by="route")
 _UNANSWERED: Final = latest("gateway_decisions_total", f'reason=~"{LOST}"', by="route, reason")
+_LEFT_OUT: Final = latest("gateway_upstream_ejections_total", by="upstream, cause")
+_NOT_USED: Final = series("gateway_upstream_addresses", 'state=~"ejected|down"')
 _BY_ROUTE: Final = "{{route}}"
 
 THERE: Final = Row(
@@ -19,7 +21,7 @@ THERE: Final = Row(
             About(
                 "Upstreams",
                 "`up`: the newest attempt to connect succeeded. One that was never tried counts as up.",
-                "its routes answer 502. The first request after its return makes it `up` again; nothing has to be done here.",
+                "its routes answer 502. The gateway tries again every few seconds; nothing has to be done here.",
                 ("GatewayUpstreamDown",),
             ),
             [Query(f"min by (instance, upstream) ({series('gateway_upstream_up')})", "{{upstream}} from {{instance}}")],
@@ -36,6 +38,46 @@ THERE: Final = Row(
             ),
             [Query(f"{_UNANSWERED} > 0", "{{route}}: {{reason}}")],
             "short",
+            is_counted=True,
+        ),
+    ],
+    heights=(7,),
+)
+
+ADDRESSES: Final = Row(
+    "Which of their addresses are used?",
+    [
+        lines(
+            About(
+                "Addresses that are not used",
+                "none.",
+                "`down`: nobody accepts connections there. `ejected`: answers failed in a row, or the health check does. The log "
+                "says which address, once per change.",
+            ),
+            [Query(f"max by (upstream, state) ({_NOT_USED}) > 0", "{{upstream}}: {{state}}")],
+            "short",
+            width=8,
+        ),
+        lines(
+            About(
+                "Addresses left out, by cause",
+                "none, or a few while an application is being replaced.",
+                "`unreachable`: connects. `answers`: cut off or late. `check`: its own word. Again and again: it is up and sick.",
+            ),
+            [Query(f"{_LEFT_OUT} > 0", "{{upstream}}: {{cause}}")],
+            "short",
+            width=8,
+            is_counted=True,
+        ),
+        lines(
+            About(
+                "Requests that were tried again",
+                "none, or a few while an application is being replaced.",
+                "always: the application closes idle connections sooner than `idle_timeout`, or an address is dead.",
+            ),
+            [Query(f"{latest('gateway_upstream_retries_total', by='upstream')} > 0", "{{upstream}}")],
+            "short",
+            width=8,
             is_counted=True,
         ),
     ],

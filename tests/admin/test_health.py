@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.admin.health import Readiness, StoreStatus, WorkerStatus, readiness_page
-from gateway.telemetry.reading import WorkerReading
+from gateway.telemetry.reading import UpstreamReading, WorkerReading
 
 LIVE = WorkerReading(1.0, True, "live", 0.1, 3, 9, 0.0, 1, 1, ())
 
@@ -28,7 +28,7 @@ class Seen:
     def workers(self) -> Sequence[WorkerStatus]:
         return self.everybody
 
-    def upstreams(self) -> dict[str, bool]:
+    def upstreams(self) -> dict[str, UpstreamReading]:
         return {}
 
 

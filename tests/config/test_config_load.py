@@ -217,7 +217,7 @@ def test_a_variable_stands_in_for_an_unset_reference(tmp_path):
 def test_a_name_with_a_dash_is_reached_with_an_underscore(tmp_path):
     text = MINIMAL.replace("app:", "my-app:").replace("upstream: app", "upstream: my-app")
     config = loaded(tmp_path, text, GATEWAY_UPSTREAMS__MY_APP__URL="http://b:1").config
-    assert config.upstreams["my-app"].url == "http://b:1"
+    assert config.upstreams["my-app"].url == ("http://b:1",)
 
 
 def test_a_variable_that_is_meant_for_us_but_unknown_is_a_mistake(tmp_path):
@@ -322,8 +322,8 @@ def test_relative_paths_start_from_the_files_folder(tmp_path, monkeypatch):
     assert result.directory == folder
     assert result.config.store.directory == folder / "var"
     assert result.config.issuers[0].jwks == str(folder / "keys.json")
-    assert result.config.upstreams["app"].url == f"unix:{folder}/run/app.sock"
-    assert result.config.upstreams["app"].address == Address(path=f"{folder}/run/app.sock")
+    assert result.config.upstreams["app"].url == (f"unix:{folder}/run/app.sock",)
+    assert result.config.upstreams["app"].addresses == (Address(path=f"{folder}/run/app.sock"),)
     assert result.config.listen == (Address(path=f"{folder}/run/gateway.sock"),)
     assert result.config.accounts.database == f"sqlite+aiosqlite:///{folder}/var/a.db"
 

@@ -209,7 +209,7 @@ async def test_X02_X06_X08_what_is_no_answer_is_a_bad_gateway(
         (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", b"0\r\nX : y\r\n\r\n"),
     ],
 )
-async def test_X07_an_answer_that_breaks_off_never_looks_complete(gateway: DataPlane, beginning: bytes, rest: bytes) -> None:
+async def test_X07_an_answer_that_breaks_off_never_looks_complete(start: Start, beginning: bytes, rest: bytes) -> None:
     reached = asyncio.Event()
 
     async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -219,9 +219,7 @@ async def test_X07_an_answer_that_breaks_off_never_looks_complete(gateway: DataP
         writer.write(rest)
 
     async with serving(break_off) as port:
-        gateway.plane.pools["app"].config = gateway.plane.pools["app"].config.model_copy(
-            update={"url": f"http://127.0.0.1:{port}"}
-        )
+        gateway = await start(port)
         client = await gateway.connect()
         await client.send(request(token=alice()))
         answer = await client.reader.readuntil(b"half")
@@ -231,18 +229,14 @@ async def test_X07_an_answer_that_breaks_off_never_looks_complete(gateway: DataP
     assert b"Content-Length: 10" in answer or b"chunked" in answer
 
 
-async def test_F28_an_answer_before_the_body_is_passed_on_and_both_connections_end(
-    gateway: DataPlane, backend: RecordingBackend
-) -> None:
+async def test_F28_an_answer_before_the_body_is_passed_on_and_both_connections_end(start: Start) -> None:
     async def answer_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 No\r\nContent-Length: 4\r\n\r\nmuch")
         await reader.read()
 
     async with serving(answer_early) as port:
-        gateway.plane.pools["app"].config = gateway.plane.pools["app"].config.model_copy(
-            update={"url": f"http://127.0.0.1:{port}"}
-        )
+        gateway = await start(port)
         client = await gateway.connect()
         await client.send(request("/", "Content-Length: 1000", token=alice(), method="POST") + b"x" * 10)
         reply = await client.read_reply()
