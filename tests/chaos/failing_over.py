@@ -1,9 +1,10 @@
-"""Revocations by a running gateway while its store fails over: what was acknowledged, and whether it is still known afterwards."""
+"""Revocations by a running gateway while its store fails over: what was acknowledged, and is it still known afterwards."""
 
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from attacks.wire_gateway import Wire
 from following import following
@@ -84,4 +85,4 @@ async def forgotten(store_url: str, sids: Iterable[str]) -> list[str]:
 
 
 def _longest(times: list[float]) -> float:
-    return max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
+    return max((after - before for before, after in pairwise(times)), default=0.0)

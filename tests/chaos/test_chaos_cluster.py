@@ -1,6 +1,6 @@
 """A cluster of three masters with two replicas each: masters are killed and the log's slot is moved while a gateway revokes.
 
-    make chaos ARGS='-s -k cluster'      prints how long each took
+make chaos ARGS='-s -k cluster'      prints how long each took
 """
 
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ async def test_R14_what_was_acknowledged_goes_with_the_slot(cluster: Cluster, ga
 
 
 def test_R14_a_killed_master_of_another_slot_stops_nobody(cluster: Cluster, gateway: Wire) -> None:
-    """Revocation and decisions need the log's node only; a cluster that is not whole refuses to answer until the node is replaced."""
+    """Revocations and decisions need the log's node only; but a cluster that is not whole answers nobody."""
     slot = next(
         slot for slot in (slot_of(f"{number}") for number in range(100)) if cluster.owner(slot) is not cluster.owner(HOME_SLOT)
     )

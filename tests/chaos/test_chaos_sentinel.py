@@ -1,6 +1,6 @@
 """Three sentinels, a master, two replicas: the master is killed while a gateway revokes; again and again.
 
-    make chaos ARGS='-s -k sentinel'      prints how long each failover took
+make chaos ARGS='-s -k sentinel'      prints how long each failover took
 """
 
 from collections.abc import Iterator
