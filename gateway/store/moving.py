@@ -32,7 +32,7 @@ class Place(Protocol):
         """Ask. Raises the client library's `ConnectionError`; bounded in time."""
 
     async def is_still_at(self, address: Address) -> bool:
-        """Whether that was true lately. Asks nobody who could keep the caller waiting."""
+        """Whether that was true lately. Keeps the caller waiting for a moment at most."""
 
     async def refuse_wrong(self, connection: AbstractConnection) -> None:
         """Ask a server that was just reached whether it is the right one. Raises `ConnectionError`."""

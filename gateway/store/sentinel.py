@@ -1,9 +1,9 @@
 """Where the master of a service is, from the sentinels that watch it.
 
 Every connection asks them when it is made (moving.py) and then asks the server for its role: sentinels learn of a failover one
-after the other, and a server that is being demoted or promoted does not know it at once. While connections are idle the
-sentinels are asked in the background once a second, so that a master that was cut off, and is told nothing, is left too. When
-no sentinel answers, the connections there are go on: the sentinels are not on the way of a command.
+after the other, and a server that is being demoted or promoted does not know it at once. Once a second whoever takes a
+connection that is open asks them, too, so that a master that was cut off, and is told nothing, is left. He waits for a tenth of
+a second at most, and when no sentinel answers, the connections there are go on.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from gateway.store.asking import newest
 from gateway.store.moving import Address
 
 CHECK_EVERY_S: Final = 1.0
+_MOMENT_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,9 @@ class SentinelPlace:
         return await asyncio.shield(self._ask())
 
     async def is_still_at(self, address: Address) -> bool:
-        """As of what was heard last; it is asked anew for the next time when that is a second old."""
+        """As of what was heard last. When that is a second old it is asked anew, and the answer waited for a moment."""
         if asyncio.get_running_loop().time() - self._asked_at > CHECK_EVERY_S:
-            self._ask()
+            await asyncio.wait({self._ask()}, timeout=_MOMENT_S)
         return self._address in (None, address)
 
     @property

@@ -12,6 +12,7 @@ from gateway.errors import StoreUnavailable
 from gateway.revocation.entry import Kind, Revocation, fact_key
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import command, connect
+from gateway.store.sentinel import CHECK_EVERY_S
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +44,28 @@ async def test_a_gateway_follows_the_master_and_keeps_what_was_revoked(service: 
         assert worker.view.find(fact_key(Kind.USER, "", "alice"))
         receipt = await log.revoke(Revocation(Kind.USER, "bob"))
         assert receipt.complete and receipt.enforced_by == 1
+    await client.aclose()
+
+
+async def test_an_open_connection_to_a_master_that_was_replaced_without_a_word_is_not_used(service: Watched) -> None:
+    client = connect(service.url)
+    old = service.master()
+    assert (await command(client, "ROLE"))[0] == b"master"
+    old.freeze()
+    try:
+        await asyncio.to_thread(service.until_failed_over, old)
+        await asyncio.sleep(CHECK_EVERY_S)  # what was heard may be as old as that
+        assert int((await client.info("server"))["tcp_port"]) == service.master().port
+    finally:
+        old.thaw()
+        await client.aclose()
+
+
+async def test_a_server_that_says_it_is_no_master_is_none_whatever_the_sentinels_say(service: Watched) -> None:
+    master = service.master()
+    other = next(server for server in service.servers if server is not master)
+    master.command("REPLICAOF", "127.0.0.1", other.port)
+    client = connect(service.url)
+    with pytest.raises(StoreUnavailable, match="says that it is a slave"):
+        await command(client, "GET", "anything")
     await client.aclose()
