@@ -345,7 +345,11 @@ def test_status_is_a_table_for_people(tmp_path):
             {"issuer": "https://new.example", "keys": [0, 2], "fetched_at": None},
             {"issuer": "https://away.example", "keys": [0, 0], "fetched_at": None},
         ],
-        "upstreams": [{"name": "app", "up": False}],
+        "upstreams": [
+            {"name": "app", "up": False},
+            {"name": "one", "up": True, "addresses": {"up": 1, "ejected": 0, "down": 0}},
+            {"name": "shop", "up": True, "addresses": {"up": 2, "ejected": 0, "down": 1}},
+        ],
     }
     with answering("200 OK", json.dumps(body)) as peer:
         done = gateway("status", "-c", write(tmp_path, peer.address))
@@ -357,6 +361,8 @@ def test_status_is_a_table_for_people(tmp_path):
         "issuer https://new.example: keys by worker 0, 2",
         "issuer https://away.example: no keys",
         "upstream app: down",
+        "upstream one: up",
+        "upstream shop: up, addresses: 2 up, 1 down",
         "",
         "worker  pid  state    replica  position  lag     entries  clients  restarts",
         "0       7    running  live     12        0.4 ms  3        1        0",

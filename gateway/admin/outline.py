@@ -46,7 +46,7 @@ def _upstream(one: Mapping[str, Any]) -> str:
     """Its addresses are worth a word when there are several, or one is not used."""
     addresses = one.get("addresses")
     counts = {word(state): count for state, count in addresses.items()} if isinstance(addresses, Mapping) else {}
-    if not counts or (sum(counts.values()) == 1 and counts.get("up")):
+    if not any(counts.values()) or (sum(counts.values()) == 1 and counts.get("up")):
         return _up(one)
     return f"{_up(one)}, addresses: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 

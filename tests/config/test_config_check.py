@@ -372,3 +372,17 @@ def test_an_audience_that_is_a_routes_name_would_make_access_tokens_pass_for_ass
     text = routes("name: gateway-app, path: /") + "identity: {assertion: X-Gateway-Assertion}\ntokens: {audience: gateway-app}\n"
     assert any("tokens.audience: is a route's name too" in told for told in problems(tmp_path, text))
     assert warnings(tmp_path, text.replace("identity: {assertion: X-Gateway-Assertion}\n", "")) == []
+
+
+@pytest.mark.parametrize(
+    ("urls", "told"),
+    [
+        ("[http://a:1, https://b:1]", "upstreams.app.url.1: mixes https:// with addresses without TLS"),
+        ("['https://a:1', 'unix:/run/app.sock']", "upstreams.app.url.1: mixes https:// with addresses without TLS"),
+        ("[http://a:1, http://b:1, http://a:1]", "upstreams.app.url.2: is listed twice"),
+        ("[]", "upstreams.app.url: is empty"),
+    ],
+)
+def test_the_addresses_of_an_upstream_are_one_application_spoken_to_in_one_way(tmp_path, urls, told):
+    text = START.replace("url: http://127.0.0.1:8000", f"url: {urls}") + "routes: [{name: app, path: /, upstream: app}]\n"
+    assert any(told in problem for problem in problems(tmp_path, text))
