@@ -133,9 +133,9 @@ class Watched:
         return self.master()
 
     def fail_over(self) -> Server:
-        """As an operator would, without a failure: the new master."""
+        """As an operator would, without a failure: the new master. A replica that was just started is none to promote yet."""
         old = self.master()
-        self.sentinels[0].command("SENTINEL", "FAILOVER", SERVICE)
+        until_answered(lambda: self.sentinels[0].command("SENTINEL", "FAILOVER", SERVICE))
         return self.until_failed_over(old)
 
 
