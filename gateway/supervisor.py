@@ -364,13 +364,17 @@ class Supervisor:
                 self._do(was.close())
 
     async def _prepare(self, after: Generation) -> Generation:
-        """Its workers, when all of them could serve: live, unless those of the present are not either. Raises CannotSucceed."""
+        """Its workers, when all of them could serve. Raises CannotSucceed.
+
+        They must be live, unless nobody here ever was: during an outage the present ones know what is revoked, and serve routes
+        that may go on with that; new ones would know nothing.
+        """
         assert self._store is not None
         self._coming = after
         deadline = time.monotonic() + PREPARED_WITHIN_S
         after.start(self._clock.boot(), self._around(self._store), self._seats(), self._log_seen())
         try:
-            while not (after.is_prepared() and (self._are_live(after) or not self.is_ready)):
+            while not (after.is_prepared() and (self._are_live(after) or not self._knows_something())):
                 if after.has_lost_one(self._clock.boot()):
                     raise CannotSucceed("a new worker ended as soon as it was started; its own message says why")
                 if time.monotonic() > deadline or self._told_to_stop.is_set():
@@ -382,6 +386,9 @@ class Supervisor:
         finally:
             self._coming = None
         return after
+
+    def _knows_something(self) -> bool:
+        return any(worker.reading.lag_s != float("inf") for worker in self.workers())
 
     def _are_live(self, generation: Generation) -> bool:
         return all(worker.reading.state == "live" for worker in generation.workers(self._clock.boot()))

@@ -20,7 +20,6 @@ from gateway.listeners import CannotListen
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect
 from gateway.store.embedded import EmbeddedServer
-from gateway.supervisor import MOST_PAST
 
 
 @pytest.fixture
@@ -125,14 +124,34 @@ async def test_a_configuration_whose_workers_end_at_once_is_given_up(
         await eventually(lambda: not gateway.supervisor._past)
 
 
-async def test_of_many_configurations_that_still_finish_the_oldest_is_told_to_end(declared: str, tmp_path: Path):
+async def test_workers_that_know_what_is_revoked_are_not_replaced_by_some_that_do_not(
+    store_process: StoreProcess, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """During an outage of the store: routes with `on_outage: stale` go on by what the present workers know."""
+    monkeypatch.setattr("gateway.supervisor.PREPARED_WITHIN_S", 3.0)
+    client = connect(store_process.url)
+    await RevocationLog(client, clock, 2.0).declare()
+    await client.aclose()
+    async with running(configuration(tmp_path, store_process.url, workers=1)) as gateway:
+        before = gateway.pids()
+        store_process.kill()
+        await eventually(lambda: not gateway.supervisor.is_ready)
+        gateway.supervisor.reload()
+        await eventually(lambda: "the new workers were not ready to serve within 3 s" in caplog.text)
+        assert gateway.pids() == before
+
+
+async def test_of_many_configurations_that_still_finish_the_oldest_is_told_to_end(
+    declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.supervisor.MOST_PAST", 1)
     async with running(configuration(tmp_path, declared, workers=1, drain="1h"), (*TINY_WORKER, "busy")) as gateway:
         pids: list[int | None] = []
 
         def is_another() -> bool:
             return gateway.pids() != pids[-1:]
 
-        for _ in range(MOST_PAST + 1):
+        for _ in range(2):
             pids += gateway.pids()
             gateway.supervisor.reload()
             await eventually(is_another)
