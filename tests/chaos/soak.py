@@ -288,7 +288,7 @@ def main() -> int:
             {"name": "echo", "path": "/echo", "upstream": "socket"},
             {"name": "app", "path": "/", "upstream": "app"},
         ]
-        gateway.gateway.start()
+        gateway.start()
         soak = Soak(gateway, "/echo")
         soak.run(chosen.minutes * 60)
         rows, grew = judge(soak.samples)

@@ -67,7 +67,7 @@ class Guest:
 class Visitor:
     """A token of another issuer. `facts`: what refuses it, with the receipt's id; `open_facts`: what perhaps does."""
 
-    token: str
+    token: str = field(repr=False)
     subjects: dict[str, str]
     facts: dict[str, str] = field(default_factory=dict)
     open_facts: set[str] = field(default_factory=set)
