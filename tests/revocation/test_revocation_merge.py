@@ -70,6 +70,10 @@ async def merge(store: Store, part: Held) -> None:
     view = View(segment_bits=1)
     view.adopt(LOST.epoch, 0.0)
     view.merge(fact(*one, sequence) for sequence, one in enumerate(part, start=1))
+    await merge_all_of(view, store)
+
+
+async def merge_all_of(view: View, store: Store) -> None:
     recovery = Recovery(store, "worker", 1000, "")
     recovery.note_proof(Reply(0.0, "run"), LOST)
     target, _ = await recovery.enter(LOST.epoch)
@@ -115,14 +119,28 @@ def test_L4_L5_the_store_says_what_all_workers_together_said(process: StoreProce
 async def test_L5_what_was_lifted_since_is_not_revived_by_who_comes_late(process: StoreProcess) -> None:
     store = connect(process.url)
     await command(store, "FLUSHALL")
-    await merge(store, [(4, 5, PERMANENT)])
+    await merge(store, [(4, 5, LATER)])
     opened = await look(store, is_patient=True)
-    key = fact(4, 5, PERMANENT).key
+    key = fact(4, 5, LATER).key
     log = RevocationLog(store, Clock(), 1.0)
     (undone,) = await command(store, "HKEYS", "gateway:{log}:revocations")
     await log.undo(undone.hex())
-    await merge(store, [(4, 5, PERMANENT)])
-    assert not (await snapshot(store, opened)).find(key)
+    for expires_at in (LATER, PERMANENT):
+        await merge(store, [(4, 5, expires_at)])
+        assert not (await snapshot(store, opened)).find(key)
     await merge(store, [(4, 6, PERMANENT)])
     assert (await snapshot(store, opened)).find(key) == 6, "another revocation of it, which nobody has lifted"
+    await store.aclose()
+
+
+async def test_L9_who_has_folded_vouches_only_for_what_came_after_it(process: StoreProcess) -> None:
+    store = connect(process.url)
+    await command(store, "FLUSHALL")
+    view = View(max_entries=10, segment_bits=0)
+    view.adopt(LOST.epoch, 0.0)
+    key = fact_key(Kind.USER, "i", "u")
+    view.merge(Fact(bytes([number] * 16), 1000 + number, LATER, number, 0, 1, key) for number in range(1, 12))
+    assert view.folded_until
+    await merge_all_of(view, store)
+    assert (await look(store)).complete_since == view.folded_until + 1
     await store.aclose()

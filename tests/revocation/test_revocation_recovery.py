@@ -176,7 +176,8 @@ async def test_L5_nobody_is_live_before_all_members_were_heard_or_have_stopped_t
         epoch = at.one.view.epoch
         await empty(at)
         seen_fresh = []
-        await until(lambda: at.one.view.state is State.LOST)
+        await until(lambda: at.recoveries == 1)
+        revoking = asyncio.create_task(at.log.revoke(BLOCK))
 
         def is_over() -> bool:
             seen_fresh.append(at.two.is_fresh)
@@ -185,6 +186,9 @@ async def test_L5_nobody_is_live_before_all_members_were_heard_or_have_stopped_t
         await until(is_over)
         assert any(seen_fresh), "it was waited for"
         assert not at.two.is_fresh
+        receipt = await revoking
+        assert (receipt.workers, receipt.complete) == (2, True), "the silent one may have been deciding"
+        assert at.one.view.find(BLOCK.key)
 
 
 async def test_L5_who_comes_late_has_his_facts_enforced_by_all(store_process: StoreProcess) -> None:
