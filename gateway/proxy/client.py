@@ -35,6 +35,8 @@ PIPELINE_LIMIT_BYTES = 64 * 1024
 HEADS_PER_TURN = 4
 """Of one connection, of those that need no backend: a thousand connections that send ahead must not delay the one that does not,
 nor the proof that the replica is fresh. With 32, and a turn for each segment that came, 200 of them held a worker for seconds."""
+CHUNKS_PER_TURN = 2048
+"""Of one body. A client that sends a byte in a chunk would hold the worker for 20 ms with each segment; this many take 1 ms."""
 LINGER_S = 2.0
 REST_AFTER_S = 2.0
 _BY_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time at all
@@ -70,12 +72,14 @@ class ClientConnection(asyncio.Protocol):
         "_decoder",
         "_gathered",
         "_gathering",
+        "_has_more",
         "_is_blocked",
         "_is_due",
         "_is_reading",
         "_is_running",
         "_plane",
         "_reader",
+        "_reads_on",
         "_stepper",
         "address",
         "deadline",
@@ -114,6 +118,8 @@ class ClientConnection(asyncio.Protocol):
         self.live: Stream | None = None  # a body under way that a revocation ends
         self._decoder: Decoder | None = None
         self._body_bytes = 0
+        self._has_more = False  # of the body is here, and waits for its turn: meanwhile the socket is not read
+        self._reads_on = False  # after that
         self._gathering: Wait[None] | None = None  # who waits for the whole body, before any upstream is asked
         self._gathered: bytearray | None = None
         self._body_limit: int | None = None
@@ -198,6 +204,7 @@ class ClientConnection(asyncio.Protocol):
     # What an exchange does with it.
 
     def pause_reading(self) -> None:
+        self._reads_on = False
         if self._is_reading and not self.transport.is_closing():
             self._is_reading = False
             self.transport.pause_reading()
@@ -205,7 +212,9 @@ class ClientConnection(asyncio.Protocol):
                 self.deadline = 0.0  # it is the upstream that does not read; a client that does not either keeps its own
 
     def resume_reading(self) -> None:
-        if not self._is_reading and not self.transport.is_closing():
+        if self._has_more:
+            self._reads_on = True
+        elif not self._is_reading and not self.transport.is_closing():
             self._is_reading = True
             self.transport.resume_reading()
             if self.phase is _BODY and not self._is_blocked:
@@ -256,6 +265,10 @@ class ClientConnection(asyncio.Protocol):
         self.upstream = upstream
         if not self.is_body_complete:
             self.phase = _BODY
+            if isinstance(self._decoder, ChunkedDecoder):
+                self._decoder.most = (
+                    CHUNKS_PER_TURN  # what was here already is judged as a whole, before a backend sees any of it
+                )
             self.deadline = self._plane.tick_time + self._plane.timeouts.body
             upstream.deadline = 0.0  # it is the client's turn
         if pieces:
@@ -357,7 +370,7 @@ class ClientConnection(asyncio.Protocol):
                     if len(self._buffer) > PIPELINE_LIMIT_BYTES:
                         self.pause_reading()  # until `_after_exchange` has brought it below
                     self._is_due = True
-                    self._plane.loop.call_soon(self._run_on)
+                    self._plane.lane.add(self._run_on)
                     break
                 served += 1
                 head = self._next_head()
@@ -417,6 +430,7 @@ class ClientConnection(asyncio.Protocol):
     def _after_exchange(self) -> None:
         self.upstream = None
         self._decoder = None
+        self._has_more = self._reads_on = False
         self._gathering = self._gathered = None
         if self.phase in (_CLOSED, _LINGER):
             return
@@ -445,15 +459,34 @@ class ClientConnection(asyncio.Protocol):
         if decoder is None or upstream is None or upstream.is_closed:
             return
         pieces = self._decode(decoder, data)
+        has_more = isinstance(decoder, ChunkedDecoder) and decoder.has_more
         if self._is_reading:
             self.deadline = self._plane.tick_time + self._plane.timeouts.body
         elif not self._is_blocked:
             self.deadline = 0.0
         if pieces:
             upstream.send_body(pieces, is_last=decoder.is_done)
+        if has_more and not self._has_more:
+            self._put_off(decoder)
         if decoder.is_done:
             self.phase = _EXCHANGE
             self.deadline = self._plane.tick_time + self._plane.timeouts.write if self._is_blocked else 0.0
+
+    def _put_off(self, decoder: Decoder) -> None:
+        """The rest of what is here of the body has to wait for its turn, and what is not here for the rest."""
+        reads_on = self._is_reading or self._reads_on
+        self.pause_reading()
+        self._has_more, self._reads_on = True, reads_on
+        self._plane.lane.add(lambda: self._go_on_with(decoder))
+
+    def _go_on_with(self, decoder: Decoder) -> None:
+        if self._decoder is not decoder:
+            return  # the exchange has ended meanwhile
+        self._has_more = False
+        if self.phase is _BODY:
+            self._body_received(b"")
+        if not self._has_more and self._reads_on:
+            self.resume_reading()
 
     def _gather(self, data: bytes) -> None:
         """A part of a body that is waited for."""

@@ -15,6 +15,7 @@ from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.proxy.admission import Admission
 from gateway.proxy.assertion import Assertions
+from gateway.proxy.lane import SlowLane
 from gateway.proxy.live import LiveExchanges
 from gateway.proxy.report import Record, Report
 from gateway.proxy.traced import Tracer
@@ -83,6 +84,7 @@ class Plane:
         self.clients: set[ClientConnection] = set()
         self.admission = Admission(config.limits)
         self.live = LiveExchanges()
+        self.lane = SlowLane(loop)
 
     @property
     def is_stale(self) -> bool:

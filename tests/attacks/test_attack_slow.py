@@ -486,3 +486,32 @@ async def test_a_body_over_its_limit_is_refused(start: Start, byte_backend: Byte
         client.close()
     assert byte_backend.taken() == (b"", [])
     assert (await gateway.ask(post(b"Content-Length: 10", body=b"hello worl"))).status == 200
+
+
+# Costly input and everybody else.
+
+
+async def test_D10_bodies_of_tiny_chunks_take_turns_and_arrive_whole(
+    shared_gateway: DataPlane, byte_backend: ByteBackend
+) -> None:
+    """Ten clients send 20 000 chunks of one byte at once: in no turn of the loop more than one of them is read, a piece of it."""
+    lane, most = shared_gateway.plane.lane, 0
+    byte_backend.taken()
+    head = b"POST /public/tiny HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n"
+    clients = [await shared_gateway.connect() for _ in range(10)]
+    for client in clients:
+        await client.send(head)
+    while sum(each.is_sending_body for each in shared_gateway.plane.clients) < len(clients):
+        await asyncio.sleep(0)
+    for client in clients:
+        client.writer.write(b"x\r\n" + b"1\r\ny\r\n" * 20_000 + b"0\r\n\r\n")
+    while len(byte_backend.requests) < len(clients):
+        most = max(most, len(lane))
+        await asyncio.sleep(0)
+    assert most > 1, "several waited for their turn"
+    assert {request.body for request in byte_backend.requests} == {b"x" + b"y" * 20_000}
+    for client in clients:
+        assert (await client.read_reply()).status == 200
+        assert (await client.ask(b"GET /public/next HTTP/1.1\r\nHost: shop.example\r\n\r\n")).body == b"/public/next"
+        client.close()
+    assert not len(lane)

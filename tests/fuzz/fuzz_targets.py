@@ -100,6 +100,10 @@ def _assert_that_h11_reads_it_so(read: RequestHead, sent: bytes) -> None:
 def chunked(data: bytes) -> None:
     at_once = _decoded(ChunkedDecoder(), [data])
     cuts = [_decoded(ChunkedDecoder(), _cut(data, size)) for size in (1, 2, 3, 7)]
+    for most in (1, 2):
+        decoder = ChunkedDecoder()
+        decoder.most = most
+        cuts.append(_decoded(decoder, [data]))
     assert all(cut == at_once for cut in cuts), (at_once, cuts)
     if at_once is None or not at_once[1]:
         return
@@ -124,6 +128,9 @@ def _decoded(decoder: Decoder, pieces: list[bytes]) -> tuple[bytes, bool, bytes]
         for number, piece in enumerate(pieces):
             found, rest = decoder.feed(piece)
             body += found
+            while isinstance(decoder, ChunkedDecoder) and decoder.has_more:
+                found, rest = decoder.feed(b"")
+                body += found
             if decoder.is_done:
                 return b"".join(body), True, rest + b"".join(pieces[number + 1 :])
     except ClientError:
