@@ -19,11 +19,12 @@ PAUSE_S = 0.005
 class SteadyClients:
     """`told` counts the statuses, `failures` holds what went wrong on the way, `slowest_s` is the longest wait."""
 
-    def __init__(self, port: int, path: str, token: str = "", *, is_tls: bool = False) -> None:
+    def __init__(self, port: int, path: str, token: str = "", *, is_tls: bool = False, comes_back: bool = True) -> None:
         self._port = port
         self._path = path
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._tls = ssl._create_unverified_context() if is_tls else None  # which certificate it is, is asked elsewhere
+        self._comes_back = comes_back  # after an answer that closes the connection
         self._is_over = threading.Event()
         self.told: Counter[int] = Counter()
         self.closes = 0
@@ -58,6 +59,8 @@ class SteadyClients:
             self.told[answer.status] += 1
             self.closes += answer.will_close
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            if answer.will_close and not self._comes_back:
+                break
             if not keeps_its_connection:
                 connection.close()
         connection.close()
