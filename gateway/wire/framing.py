@@ -20,6 +20,7 @@ CHUNK_LINE_LIMIT: Final = 256
 CHUNK_EXTENSIONS_LIMIT: Final = 16 * 1024  # of one body together
 TRAILERS_LIMIT: Final = 8 * 1024
 MOST_CHUNKS: Final = 1 << 30
+MANY, SMALL = 8, 512
 
 
 class Decoder(Protocol):
@@ -189,8 +190,10 @@ def _line(data: bytes, position: int, limit: int) -> tuple[bytes | None, int]:
 
 
 def chunk(pieces: list[bytes]) -> list[bytes]:
-    """The pieces as one chunk: what a chunked body is passed on as."""
+    """The pieces as one chunk: what a chunked body is passed on as. Many small ones become one: each costs a transport 1 µs."""
     size = sum(map(len, pieces))
+    if len(pieces) > MANY and size < SMALL * len(pieces):
+        pieces = [b"".join(pieces)]
     return [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
 
 
