@@ -4,7 +4,6 @@ What is measured is what a leak would show: descriptors of the processes, the ga
 nothing can be accepted. Limits and deadlines are set low, so that a test meets them within a second.
 """
 
-import os
 import resource
 import select
 import socket
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from attacks.process_figures import descriptors, processor_s, resident_mib
 from live.running_gateway import eventually
 from wire_gateway import PATIENCE_S, Wire, wire, within
 
@@ -45,16 +45,6 @@ def is_open(client: socket.socket) -> bool:
         return client.recv(1, socket.MSG_PEEK) != b""
     except ConnectionResetError:
         return False
-
-
-def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def processor_s(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def clients(running: Wire) -> float:
@@ -116,11 +106,6 @@ def test_D03_a_client_that_does_not_read_is_let_go(attacked: Wire):
         backend.answer = usual
         for client in slow:
             client.close()
-
-
-def resident_mib(pid: int) -> float:
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / (1 << 20)
 
 
 def test_D05_one_address_has_so_many_connections_and_others_are_turned_away_at_once(attacked: Wire):
