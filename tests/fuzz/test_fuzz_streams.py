@@ -63,6 +63,8 @@ def stream(random: Random, token: bytes) -> list[bytes]:
         raw = random.choice(GOOD if random.random() < 0.8 else seeds("head"))
         if random.random() < 0.3:
             raw = raw.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer " + token + b"\r\n\r\n", 1)
+        if random.random() < 0.3:
+            raw = raw.replace(b"\r\n", b"\r\n" + random.choice((b"X-User: eve", b"x_user: eve", b"X-USER: alice")) + b"\r\n", 1)
         if b"chunked" in raw and random.random() < 0.5:
             raw += random.choice(seeds("chunked"))
         found.append(damaged(raw, random_edits(random, seeds("head"))) if random.random() < 0.3 else raw)
