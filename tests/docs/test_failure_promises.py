@@ -19,6 +19,7 @@ TARGETS = {
     "make chaos": ROOT / "tests" / "chaos",
     "make bench": ROOT / "bench" / "loads",
     "make soak": ROOT / "tests" / "chaos",
+    "make fuzz": ROOT / "tests" / "fuzz",
 }
 
 
