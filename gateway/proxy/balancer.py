@@ -24,7 +24,7 @@ from gateway.config.schema import Upstream
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.check import Checker
 from gateway.proxy.health import State
-from gateway.proxy.pool import Place, Pool, Waiting, count_states
+from gateway.proxy.pool import Place, Pool, Waiting, count_states, tls_context
 from gateway.proxy.steps import Wait
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -62,7 +62,8 @@ class Balancer:
         self._pools: dict[Place, Pool] = {}
         self._usable: list[Pool] = []
         self._leaving: set[Pool] = set()
-        self._checker = Checker(config, plane)
+        self._tls = tls_context(config)  # once: it takes longer to make than a turn of the loop may
+        self._checker = Checker(config, plane, self._tls)
         self._meet_addresses()
 
     def __repr__(self) -> str:
@@ -92,7 +93,10 @@ class Balancer:
         """After a stale connection: a new one, to any address."""
         stale.pool.close_idle()
         self._plane.report.metrics.upstream_retry(self.name)
-        return self.wait()
+        pool = self._choose(self._usable)
+        if pool is not None:
+            pool.close_idle()
+        return self.wait() if pool is None else pool.wait()
 
     def tick(self, now: float) -> None:
         """Time passes for the addresses, the names and the checks."""
@@ -181,6 +185,7 @@ class Balancer:
             self.config,
             self._plane,
             place,
+            tls=self._tls,
             elsewhere=self._elsewhere,
             changed=self._changed,
             may_eject=self._may_eject,
@@ -192,7 +197,7 @@ def build_upstream(name: str, config: Upstream, plane: "Plane") -> Pool | Balanc
     addresses = config.addresses
     if len(addresses) > 1 or is_name(addresses[0]) or config.health.path is not None:
         return Balancer(name, config, plane)
-    pool = Pool(name, config, plane)
+    pool = Pool(name, config, plane, tls=tls_context(config))
     plane.report.metrics.upstream_addresses(name, count_states([pool]))
     return pool
 

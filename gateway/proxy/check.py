@@ -5,12 +5,13 @@ Each worker asks for itself, at times of its own, and tells the address's pool. 
 
 import asyncio
 import random
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.schema import Upstream
 from gateway.proxy.health import State
-from gateway.proxy.pool import Pool, tls_context
+from gateway.proxy.pool import Pool
 
 if TYPE_CHECKING:
     from gateway.proxy.plane import Plane
@@ -21,10 +22,10 @@ LONGEST_LINE: Final = 4096
 class Checker:
     """The checks of one upstream's addresses, when they are configured."""
 
-    def __init__(self, config: Upstream, plane: "Plane") -> None:
+    def __init__(self, config: Upstream, plane: "Plane", tls: ssl.SSLContext | None) -> None:
         self._config = config
         self._plane = plane
-        self._tls = tls_context(config)
+        self._tls = tls
         self._due_at: dict[Pool, float] = {}
         self._running: dict[Pool, asyncio.Task[None]] = {}
 

@@ -32,7 +32,7 @@ class InsidePool(Pool):
 
     def __init__(self, plane: "Plane", application: "Callable[[], Awaitable[Callable[[], asyncio.Protocol]]]") -> None:
         config = Upstream.model_validate({"url": "unix:/inside", "max_connections": MOST_CONNECTIONS} | _SETTINGS)
-        super().__init__(OWN_UPSTREAM, config, plane)
+        super().__init__(OWN_UPSTREAM, config, plane, tls=None)
         self.answers = AnswerMemory(None)
         self._application = application
 

@@ -68,6 +68,7 @@ class Pool:
         plane: "Plane",
         place: Place | None = None,
         *,
+        tls: ssl.SSLContext | None,
         elsewhere: Elsewhere | None = None,
         changed: Callable[[], None] | None = None,
         may_eject: Callable[["Pool"], bool] | None = None,
@@ -85,7 +86,7 @@ class Pool:
         self._changed = changed
         self._may_eject = may_eject
         self._plane = plane
-        self._tls = tls_context(config)
+        self._tls = tls
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
@@ -117,7 +118,11 @@ class Pool:
         return wait
 
     def enqueue(self, waiting: Waiting) -> bool:
-        """A place in the queue, or False."""
+        """A place in the queue, or False. Who comes here although a connection is idle was meant for another address before."""
+        if self._idle and self.health.is_reachable:
+            self._queue.append(waiting)
+            self._plane.loop.call_soon(self._hand_over, self._idle.pop())  # when the exchange waits for it
+            return True
         free = max(0, self.config.max_connections - len(self._open) - len(self._opening))
         if not self.health.is_reachable or len(self._queue) >= len(self._opening) + free + self.config.max_waiting:
             return False

@@ -75,6 +75,15 @@ async def test_each_request_goes_where_the_fewest_are_under_way(start: Start, ba
         assert [reply.status for reply in await asyncio.gather(*tasks)] == [200] * 6
 
 
+async def test_nobody_waits_at_an_address_whose_connection_is_idle(start: Start, backend: RecordingBackend) -> None:
+    async with RecordingBackend() as other:
+        few = {"url": [url(backend), url(other)], "max_connections": 1, "queue_timeout": "10ms", "connect_timeout": "200ms"}
+        gateway = await start(url(backend), upstream=few)
+        for number in range(16):  # the choice is made twice: for an idle connection, of which one has none, and for a new one
+            balancer(gateway).pools[number % 2].close_idle()
+            assert await ask_often(gateway, 3) == [200] * 3
+
+
 async def test_R16_R20_an_address_that_refuses_costs_no_request_and_is_left_out(start: Start, backend: RecordingBackend) -> None:
     with refusing() as dead:
         gateway = await start(dead, upstream={"url": [dead, url(backend)], "ejection": {"failures": 2}})
