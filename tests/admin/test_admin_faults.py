@@ -119,7 +119,7 @@ async def test_an_erasure_that_fails_is_finished_by_its_repetition(faulty: Fault
     """The account goes late: until then the way from its name to its sessions is there."""
     path = await faulty.add("erased@example.com")
     client = connect(faulty.store.url)
-    sessions = SessionStore(client, Rules.of(faulty.gateway.supervisor._config))
+    sessions = SessionStore(client, Rules.of(faulty.gateway.supervisor._present.loaded.config))
     sub = str(faulty.ask("SELECT sub FROM accounts WHERE email = ?", "erased@example.com")[0])
     await sessions.create(Login(sub, "erased@example.com", 1))
     faulty.ask("CREATE TRIGGER held BEFORE DELETE ON accounts BEGIN SELECT RAISE(FAIL, 'held'); END")
@@ -209,7 +209,7 @@ async def test_without_the_accounts_what_needs_them_revokes_nothing_and_the_rest
     (tmp_path / "var" / "accounts.db").mkdir(parents=True)
     path = "/v1/users/alice@example.com"
     async with running(configuration(tmp_path, store.url)) as gateway:
-        await eventually(lambda: gateway.supervisor._office.ring.signing is not None)
+        await eventually(lambda: (operating := gateway.supervisor._operating) and operating.office.ring.signing is not None)
         before = (await gateway.call("GET", "/v1/status"))[2]["store"]["head"]
         for method, target, body in (
             ("POST", "/v1/revocations", {"user": "alice@example.com"}),

@@ -191,7 +191,7 @@ async def test_A01_no_other_site_gets_further(gateway: Running, method: str, pat
 
 async def test_the_decisions_of_the_last_hour_are_told_to_whoever_has_the_token(gateway: Running):
     assert (await gateway.call("GET", "/v1/decisions", None))[0] == 401
-    layout, cells = gateway.supervisor._layout, gateway.supervisor.cells
+    layout, cells = gateway.supervisor._present.layout, gateway.supervisor._present.cells
     cells.block(0)[layout.routes["app"].decisions] += 3  # as a worker does: the tiny ones of these tests decide nothing
     status, _, told = await gateway.call("GET", "/v1/decisions")
     assert status == 200

@@ -23,7 +23,6 @@ ELSEWHERE = {
     "U13": "paths are not rewritten: what is matched is what is forwarded",
     "U15": "routes do not look at Host; that it is one valid host is F33",
     "U16": "routes are prefixes and exact paths, not expressions",
-    "A04": "there is no hot reload: a configuration is judged before it serves (tests/config), and a change is a restart",
     "O07": "tests/grafana: each trouble raises its alert, which ends with it; they are named by their alerts",
 }
 

@@ -147,12 +147,16 @@ def test_D09_R06_connections_that_come_and_go_leave_nothing_behind(attacked: Wir
             pass  # it was turned away already
         client.close()
 
+    def is_nobody_connected() -> bool:
+        """Asked again and again, because the last exchanges may give their connections back after the first time."""
+        background.loop.call_soon_threadsafe(background.backend.close_connections)
+        return gateway.metrics()['gateway_connections{side="upstream"}'] == 0
+
     def rounds(count: int) -> list[int]:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(churn, range(count)))
         eventually(lambda: clients(attacked) == 0)
-        background.loop.call_soon_threadsafe(background.backend.close_connections)
-        eventually(lambda: gateway.metrics()['gateway_connections{side="upstream"}'] == 0)
+        eventually(is_nobody_connected)
         return [descriptors(pid) for pid in gateway.workers()]
 
     before = rounds(200)
