@@ -118,6 +118,7 @@ class Recovery:
     async def write_back(self, view: View, target: str, run_id: str, age_s: float) -> None:
         """Merge all that the view holds into the epoch, a few facts at a time. `age_s` is that of our proof.
 
+        `run_id` is that of the server that was looked at: another one may lack what this one was given, and is given nothing.
         Raises `StoreUnavailable`; doing it again is safe.
         """
         voucher = self._voucher(view, target, is_fresh=age_s * 1000 <= self._staleness_ms)
@@ -128,9 +129,10 @@ class Recovery:
             packed = b"".join(_packed(fact, view.epoch) for fact in facts)
             last = "last" if is_last else ""
             arguments: list[Argument] = [self._incarnation, view.epoch, target, _TEXT, last, since, fresh]
-            arguments += [self._staleness_ms, self._label, packed]
+            arguments += [self._staleness_ms, self._label, run_id, packed]
             answer = _read(await run_script(self._store, MERGE, KEYS, arguments))
             if answer is None:
+                _log.warning("epoch %s is gone, or its server is another one: all is written back anew", target)
                 return
             added += answer
         _log.warning("wrote back to epoch %s: of %d facts %d were lost", target, len(view), added)

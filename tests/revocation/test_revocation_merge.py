@@ -15,7 +15,7 @@ from store_process import StoreProcess
 from gateway.clock import Clock
 from gateway.revocation.continuity import Position, Reply, read_reply
 from gateway.revocation.entry import PERMANENT, Kind, fact_key
-from gateway.revocation.keys import ENTRIES, KEYS, POLL
+from gateway.revocation.keys import ENTRIES, KEYS, POLL, STATES, WORKERS
 from gateway.revocation.log import RevocationLog
 from gateway.revocation.recovery import Recovery
 from gateway.revocation.snapshot import read_pages
@@ -77,7 +77,8 @@ async def merge_all_of(view: View, store: Store) -> None:
     recovery = Recovery(store, "worker", 1000, "")
     recovery.note_proof(Reply(0.0, "run"), LOST)
     target, _ = await recovery.enter(LOST.epoch)
-    await recovery.write_back(view, target, "run", 0.0)
+    await recovery.write_back(view, target, (await store.info("server"))["run_id"], 0.0)
+    assert recovery.merged
 
 
 async def snapshot(store: Store, reply: Reply) -> View:
@@ -130,6 +131,21 @@ async def test_L5_what_was_lifted_since_is_not_revived_by_who_comes_late(process
         assert not (await snapshot(store, opened)).find(key)
     await merge(store, [(4, 6, PERMANENT)])
     assert (await snapshot(store, opened)).find(key) == 6, "another revocation of it, which nobody has lifted"
+    await store.aclose()
+
+
+async def test_L5_what_was_looked_at_on_another_run_of_the_server_is_not_merged(process: StoreProcess) -> None:
+    store = connect(process.url)
+    await command(store, "FLUSHALL")
+    view = View(segment_bits=1)
+    view.adopt(LOST.epoch, 0.0)
+    view.merge([fact(4, 5, LATER)])
+    recovery = Recovery(store, "worker", 1000, "")
+    recovery.note_proof(Reply(0.0, "run"), LOST)
+    target, _ = await recovery.enter(LOST.epoch)
+    await recovery.write_back(view, target, "the server before the failover", 0.0)
+    assert recovery.merged is None, "it has to be done anew"
+    assert not await command(store, "EXISTS", STATES, WORKERS)
     await store.aclose()
 
 

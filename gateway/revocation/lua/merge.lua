@@ -1,16 +1,17 @@
 -- Write back what a worker holds [L5]: a join, so all may do it, in any order and again. ARGV: incarnation, epoch its facts are of, epoch to merge
 -- into, text of the entries, "last" with the last ones, complete_since that it can vouch for ('' : none), "fresh" when it missed nothing until
--- the log was lost, staleness_ms, label, and facts, one behind the other: revocation id 16, key 16, kind 1, value 8, expires 8.
+-- the log was lost, staleness_ms, label, the run of the server that it looked at, and facts, one behind the other: revocation id 16, key 16, kind 1,
+-- value 8, expires 8. On another run what it merged before may be missing: there it begins anew, and its last facts do not stand for all.
 -- The revocation id follows from the epoch, the key and the value: what two workers write is one revocation, and a lift of it stays one.
 -- While nobody is live nobody has read anything, so entries are spared; later each fact that is new becomes one.
 if not is_master() then return redis.error_reply('READONLY this server is not a master') end
 local incarnation, origin, target, text = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local record = read_record()
-if not record or record.epoch ~= target then return {'gone'} end
+if not record or record.epoch ~= target or run_id() ~= ARGV[10] then return {'gone'} end
 local is_merging = record.phase == 'merge'
 local KIND_NAMES = {'token', 'session', 'user', 'version', 'block', 'key', 'lift', 'ring', 'touch'}
 local MINUTE = 60 -- a worker knows an expiry only to the minute after it
-local facts, at, added = ARGV[10], 1, 0
+local facts, at, added = ARGV[11], 1, 0
 while at <= #facts do
   local fact = {entry = '', text = text, target = NONE}
   fact.revocation, fact.key, fact.number, fact.value, fact.expires, at = struct.unpack('>c16c16BI8I8', facts, at)
