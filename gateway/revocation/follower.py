@@ -376,6 +376,7 @@ class Follower:
         self.statistics.head = reply.head
         self.statistics.last_error = ""
         self._view.complete_since = max(self._view.complete_since, reply.complete_since)
+        self._view.uses_since = max(self._view.uses_since, reply.uses_since)
 
     def _note_failure(self, text: str) -> None:
         if self.statistics.is_store_up or not self.statistics.failures:

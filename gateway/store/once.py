@@ -2,7 +2,8 @@
 
 One command that sets a key if it is absent. The answer may be lost on its way: then the use is spent and the request
 is refused, because a token that may have been used is used. Names reach the key only as a digest in base64url, so
-nobody chooses a slot [L8].
+nobody chooses a slot: it is the log's, since a new run of the server that has the log is what tells that uses of before
+may be missing (revocation/lua/poll.lua) [L8].
 """
 
 import math
@@ -28,4 +29,4 @@ def once_key(issuer: str, token_id: str, route: str) -> str:
     for part in (issuer, token_id, route):
         raw = part.encode("utf-8", "surrogatepass")
         digest.update(len(raw).to_bytes(4, "big") + raw)
-    return f"gateway:once:{urlsafe_b64encode(digest.digest()).decode()}"
+    return f"gateway:{{log}}:once:{urlsafe_b64encode(digest.digest()).decode()}"

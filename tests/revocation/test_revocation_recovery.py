@@ -235,6 +235,14 @@ async def test_T5_uses_of_one_time_tokens_that_the_store_lost_are_complete_since
         assert all(worker.view.uses_since > lost_at for worker in at.both)
 
 
+async def test_T5_a_server_that_restarted_with_its_log_may_have_dropped_the_last_uses(store_process: StoreProcess) -> None:
+    async with pair(store_process) as at:
+        epoch, restarted_at = at.one.view.epoch, int(Clock().wall())
+        store_process.restart()
+        await until(lambda: all(worker.view.uses_since > restarted_at and worker.is_fresh for worker in at.both))
+        assert at.one.view.epoch == epoch and at.one.view.complete_since == 0.0, "the log itself is whole"
+
+
 async def test_L5_an_operator_s_declaration_is_followed_and_given_what_was_known(store_process: StoreProcess) -> None:
     async with pair(store_process) as at:
         await revoke_all(at.log)

@@ -8,7 +8,9 @@ from store_process import StoreProcess
 
 from gateway.errors import StoreUnavailable
 from gateway.store.client import Store, command, connect
+from gateway.store.cluster import HOME_SLOT
 from gateway.store.once import MARGIN_S, claim_once, once_key
+from gateway.store.slots import slot_of
 
 
 async def test_T5_a_token_is_used_once_per_route_however_many_ask_at_once(store: Store) -> None:
@@ -30,7 +32,7 @@ def test_T5_L8_names_cannot_flow_into_each_other_nor_choose_a_slot() -> None:
     names = [("a", "bc", "d"), ("ab", "c", "d"), ("a", "b", "cd"), ("{x}", "b", "c"), ("", "abc", "d")]
     keys = {once_key(*parts) for parts in names}
     assert len(keys) == len(names)
-    assert not any("{" in key for key in keys)
+    assert {slot_of(key) for key in keys} == {HOME_SLOT}, "where the log is, whose server's runs are watched"
 
 
 async def test_T5_without_an_answer_the_use_is_not_granted(store_process: StoreProcess) -> None:

@@ -9,8 +9,13 @@ local record = read_record()
 if not record then return {seconds, microseconds, running} end
 
 -- Another run of the server may have dropped its last entries, and a worker that had not seen them cannot miss them. So nobody is live on it until
--- all members were heard or have stopped themselves [L5]; during a merge all have to merge again.
+-- all members were heard or have stopped themselves [L5]; during a merge all have to merge again. Uses of one-time tokens have no
+-- entries that would show that they are missing: so what was issued until now serves nothing once any more [T5].
 local waited_for = string.match(record.waiting, '(%S*)$')
+local function tell_uses_lost()
+  record.uses_since = whole(seconds + 1)
+  redis.call('HSET', RECORD, 'uses_since', record.uses_since)
+end
 if record.phase == 'merge' and waited_for ~= running then
   each_worker(function(incarnation, line)
     if line.state == 'merged' then
@@ -20,6 +25,7 @@ if record.phase == 'merge' and waited_for ~= running then
   end)
   redis.call('HDEL', RECORD, 'claim', 'fresh')
   wait_for_missing(record, 'merge', running, 0)
+  tell_uses_lost()
 elseif record.phase ~= 'merge' and record.run_id ~= running and waited_for ~= running then
   if ARGV[12] == 'durable' then
     redis.call('HSET', RECORD, 'run_id', running)
@@ -33,6 +39,7 @@ elseif record.phase ~= 'merge' and record.run_id ~= running and waited_for ~= ru
       end
     end)
     wait_for_missing(record, 'confirm', running, 0)
+    tell_uses_lost()
   end
 end
 
