@@ -15,7 +15,7 @@ from gateway.clock import LARGEST_STORE_OFFSET_S, Clock
 from gateway.errors import StoreError
 from gateway.store.client import Store, command, each_server, store_errors
 from gateway.store.cluster import ClusterStore
-from gateway.store.fitness import problems_of
+from gateway.store.fitness import has_failover, problems_of
 from gateway.store.moving import MovingPool
 from gateway.store.sentinel import SentinelPlace
 
@@ -54,7 +54,7 @@ async def _inspected(store: Store, clock: Clock) -> AsyncIterator[Finding]:
         settings = await _settings(server)
         if isinstance(store, ClusterStore):
             failover_s = float(settings.get("cluster-node-timeout", 0)) / 1000
-        for finding in (*_of_server(about), *_of_disk(about, settings), *_of_replicas(about, settings, failover_s)):
+        for finding in (*_of_server(about, store), *_of_disk(about, settings), *_of_replicas(about, settings, failover_s)):
             yield finding
         offset_s = await _offset_s(server, clock)
         if abs(offset_s) > LARGEST_STORE_OFFSET_S:
@@ -65,13 +65,13 @@ async def _inspected(store: Store, clock: Clock) -> AsyncIterator[Finding]:
             )
 
 
-def _of_server(about: Mapping[str, Any]) -> Iterator[Finding]:
+def _of_server(about: Mapping[str, Any], store: Store) -> Iterator[Finding]:
     version = str(about["server"].get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST_VERSION:
         yield Finding(f"version {version} is too old; take 6.2 or later", is_problem=True)
     if about["replication"].get("role") != "master":
         yield Finding("it is a replica, which takes no writes; name its master, or the sentinels", is_problem=True)
-    for problem in problems_of(about["memory"], about["replication"]):
+    for problem in problems_of(about["memory"], about["replication"], has_failover=has_failover(store)):
         yield Finding(problem, is_problem=True)
     policy = about["memory"].get("maxmemory_policy", "noeviction")
     if policy != "noeviction" and not about["memory"].get("maxmemory"):

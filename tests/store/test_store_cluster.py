@@ -10,12 +10,13 @@ from session_making import login, sessions
 from store_sets import Cluster, Server, clustered
 
 from gateway.clock import Clock
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreUnavailable, StoreUnfit
 from gateway.revocation.entry import Kind, Revocation
 from gateway.revocation.log import RevocationLog
 from gateway.sessions.model import new_subject
 from gateway.store.client import Store, command, connect, each_server, many_commands
 from gateway.store.cluster import HOME_SLOT, ClusterStore
+from gateway.store.fitness import refuse_unfit
 from gateway.store.slots import slot_of
 
 
@@ -90,6 +91,16 @@ async def test_a_cluster_that_nobody_answers_for_is_unavailable(cluster: Cluster
         with pytest.raises(StoreUnavailable, match="no node of the cluster answers"):
             await command(client, *ask)
     await client.aclose()
+
+
+async def test_L3_a_node_must_stop_when_it_is_cut_off_from_replicas_that_it_does_not_see(cluster: Cluster, store: Store) -> None:
+    with pytest.raises(StoreUnfit, match="another server may take over but min-replicas-to-write is 0"):
+        await refuse_unfit(store)
+    for node in cluster.nodes:
+        node.command("CONFIG", "SET", "min-replicas-to-write", 1)
+    await refuse_unfit(store)
+    for node in cluster.nodes:
+        node.command("CONFIG", "SET", "min-replicas-to-write", 0)
 
 
 def _another(cluster: Cluster, slot: int) -> Server:

@@ -89,7 +89,7 @@ async def test_L3_a_failover_that_begins_before_a_cut_off_master_stops_writing_i
     found = await told(service.url)
     assert [is_problem for is_problem, _ in found] == [True, False, False, False]
     beginnings = [
-        "it has replicas but min-replicas-to-write is 0",
+        "another server may take over but min-replicas-to-write is 0",
         "1 sentinels are named",
         "a master has one replica",
         "min-replicas-max-lag is 10 s and a failover begins after 1 s",
