@@ -16,6 +16,7 @@ from gateway.telemetry.metrics import ALLOW, ALLOW_STALE, DENY, RouteMetrics, Wo
 
 if TYPE_CHECKING:
     from gateway.enforce.known import Known
+    from gateway.enforce.verified import Verified
     from gateway.proxy.renewal import Renewal
     from gateway.proxy.traced import Trace
     from gateway.wire.head import RequestHead
@@ -114,8 +115,6 @@ class Report:
             record.trace_id,
             route.upstream if route is not None and record.asked_at else None,
         )
-        if is_stale and token is not None:
-            self._unchecked.note(token, name, record.started_wall, record.started_at)
         if type(verdict) is Deny:
             asker = Asker(record.address, record.request_id.decode("ascii"), record.head)
             self._denials.tell(verdict, asker, name, now)
@@ -123,6 +122,13 @@ class Report:
             self._sessions.note(entry, now, self._prefix_of(record.address))
         if self._fingerprints.noticed:
             self._denials.tell_noticed(now)
+
+    def admitted_unchecked(self, token: "Verified", route: Route, now: float, boot: float) -> None:
+        """Its head goes to the application by a decision of just now, and revocation could not be checked.
+
+        NB: now, not when it began: it may have waited since, and been revoked meanwhile. Nor at its end, which a stream has late.
+        """
+        self._unchecked.note(token, route.name, now, boot)
 
     def upstream_unreachable(self, name: str, address: Address, error: BaseException) -> None:
         self._log.warning("upstream %s cannot be reached at %s: %s", name, address, type(error).__name__)

@@ -390,6 +390,22 @@ async def test_W4_B5_a_stale_replica_answers_as_the_route_says(
         assert (reply.reason, reply.value("Retry-After"), reply.values("Set-Cookie")) == ("store-unavailable", "2", [])
 
 
+async def test_who_is_let_in_unchecked_is_noted_at_that_moment_and_not_when_he_came_or_went(start: Start, endless: int) -> None:
+    gateway = await start(endless, routes=ROUTES, upstream={"max_connections": 1})
+    grow_stale(gateway, age_s=10)
+    notes, pool = gateway.plane.known.unchecked, gateway.plane.pools["app"]
+    first = await streaming(gateway, "/stale/")
+    assert len(notes) == 1, "though the stream goes on"
+    second = await gateway.connect()
+    await second.send(request("/stale/", token=alice()))
+    await until(lambda: pool.load > 1)
+    assert len(notes) == 1, "he waits for a connection"
+    queued_at = time.time()
+    first.writer.close()
+    await second.reader.readuntil(b"hello\r\n")
+    assert [note.until >= queued_at for note in notes._notes.values()].count(True) == 1
+
+
 # What is listed, and for how long.
 
 
