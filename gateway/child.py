@@ -65,6 +65,7 @@ class Child:
         "_due_at",
         "_heartbeat",
         "_is_listening",
+        "_is_terminated",
         "_is_told_to_end",
         "_line",
         "_on_end",
@@ -93,7 +94,7 @@ class Child:
         self._short_lives = 0
         self.is_retired = False
         self.restarts = 0
-        self._is_told_to_end = False
+        self._is_told_to_end = self._is_terminated = False
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Line | None = None
         self.lent: dict[str, socket.socket] = {}
@@ -195,12 +196,18 @@ class Child:
         if self._line is not None and self._line.send("retire"):
             self._is_told_to_end = True
         else:
+            self.end()
+
+    def end(self) -> None:
+        """Tell it to finish, once in its life: a second SIGTERM would mean to hurry."""
+        if not self._is_terminated:
             self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
         """Send a signal to this very process; does nothing when it is gone (its id may belong to another by now)."""
         if self._process is not None:
-            self._is_told_to_end = self._is_told_to_end or number == signal.SIGTERM
+            self._is_terminated = self._is_terminated or number == signal.SIGTERM
+            self._is_told_to_end = self._is_told_to_end or self._is_terminated
             self._process.send_signal(number)
 
     def reap(self, now: float) -> bool:
@@ -212,7 +219,7 @@ class Child:
         self._due_at = now + restart_delay(self._short_lives)
         level = logging.INFO if self._is_told_to_end else logging.WARNING
         logger.log(level, "Worker %d (process %d) ended: %s", self.index, self.pid, describe_exit(code))
-        self._is_told_to_end = False
+        self._is_told_to_end = self._is_terminated = False
         self._process = None
         self.lent, self._is_listening = {}, False
         if self._line is not None:

@@ -301,6 +301,8 @@ class Supervisor:
             await _wait(self._told_to_reload, LOOK_EVERY_S)
             if not self._told_to_reload.is_set() and not await asyncio.to_thread(watched.has_changed):
                 continue
+            if self._told_to_stop.is_set():
+                return
             self._told_to_reload.clear()
             await asyncio.to_thread(watched.is_other)  # from here on what they hold is known, good or not
             if await self._reload():
@@ -320,7 +322,7 @@ class Supervisor:
         try:
             loaded, pem = await asyncio.to_thread(read_again, self._present.loaded)
             await self._succeed(loaded, pem)
-        except GatewayError as error:
+        except (GatewayError, OSError) as error:  # OSError: no descriptor is left, say; the next attempt may have one
             for line in error.problems if isinstance(error, ConfigurationError) else [str(error)]:
                 logger.error("The configuration stays as it was: %s", line)
             self._reloads = Reloads(reloads.successes, reloads.failures + 1, False, reloads.succeeded_at)
@@ -334,34 +336,42 @@ class Supervisor:
         return True
 
     async def _renew(self) -> None:
-        """New workers of the same configuration."""
-        loaded = self._present.loaded
+        """New workers of the configuration that is present when its turn comes: a reload may be under way."""
         try:
-            await self._succeed(loaded, await asyncio.to_thread(read_pem, loaded))
-        except GatewayError as error:
+            async with self._succession:
+                loaded = self._present.loaded
+                await self._replace(loaded, await asyncio.to_thread(read_pem, loaded))
+        except (GatewayError, OSError) as error:
             logger.error("The workers stay as they were: %s", error)
 
     async def _succeed(self, loaded: Loaded, pem: tuple[bytes, ...]) -> None:
-        """Put the workers of this configuration in the place of the present ones. Raises GatewayError, with nothing changed."""
-        assert self._store is not None
+        """When its turn has come, as `_replace`."""
         async with self._succession:
-            store, before = self._store, self._present
-            listeners = before.listeners.followed_by(loaded.config.listen, self._count(loaded))
-            try:
-                log = store.log_for(loaded.config)
-                operating = self._operate(loaded, store, log)
-                after = await self._prepare(Generation(loaded, self._count(loaded), listeners, pem))
-            except BaseException:
-                listeners.close(but=before.listeners)
-                raise
-            await self._take_over(after)
-            was, self._operating, store.log = self._operating, operating, log
-            operating.start()
-            self.set_log(loaded.config.log)
-            before.listeners.close(but=listeners)
-            self._retire(before)
-            if was is not None:
-                self._do(was.close())
+            await self._replace(loaded, pem)
+
+    async def _replace(self, loaded: Loaded, pem: tuple[bytes, ...]) -> None:
+        """Put the workers of this configuration in the place of the present ones; one at a time, under `_succession`.
+
+        Raises GatewayError or OSError, with nothing changed.
+        """
+        assert self._store is not None
+        store, before = self._store, self._present
+        listeners = before.listeners.followed_by(loaded.config.listen, self._count(loaded))
+        try:
+            log = store.log_for(loaded.config)
+            operating = self._operate(loaded, store, log)
+            after = await self._prepare(Generation(loaded, self._count(loaded), listeners, pem))
+        except BaseException:
+            listeners.close(but=before.listeners)
+            raise
+        await self._take_over(after)
+        was, self._operating, store.log = self._operating, operating, log
+        operating.start()
+        self.set_log(loaded.config.log)
+        before.listeners.close(but=listeners)
+        self._retire(before)
+        if was is not None:
+            self._do(was.close())
 
     async def _prepare(self, after: Generation) -> Generation:
         """Its workers, when all of them could serve. Raises CannotSucceed.
@@ -372,8 +382,8 @@ class Supervisor:
         assert self._store is not None
         self._coming = after
         deadline = time.monotonic() + PREPARED_WITHIN_S
-        after.start(self._clock.boot(), self._around(self._store), self._seats(), self._log_seen())
         try:
+            after.start(self._clock.boot(), self._around(self._store), self._seats(), self._log_seen())
             while not (after.is_prepared() and (self._are_live(after) or not self._knows_something())):
                 if after.has_lost_one(self._clock.boot()):
                     raise CannotSucceed("a new worker ended as soon as it was started; its own message says why")
@@ -381,10 +391,9 @@ class Supervisor:
                     raise CannotSucceed(f"the new workers were not ready to serve within {PREPARED_WITHIN_S:.0f} s")
                 await _wait(self._told_to_stop, TICK_S / 4)
         except BaseException:
+            self._coming = None
             self._retire(after)
             raise
-        finally:
-            self._coming = None
         return after
 
     def _knows_something(self) -> bool:
@@ -397,13 +406,13 @@ class Supervisor:
         """Let the new workers listen beside the old ones; then they are the present ones."""
         assert self._exposition is not None and self._history is not None
         deadline = time.monotonic() + LISTENING_WITHIN_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._told_to_stop.is_set():
             now = self._clock.boot()
             after.lend(now)
             if all(worker.reading.is_listening for worker in after.workers(now)):
                 break
             await _wait(self._told_to_stop, TICK_S / 10)
-        before, self._present = self._present, after
+        before, self._present, self._coming = self._present, after, None
         self._restarts_before += sum(child.restarts for child in before.children)
         self._carried.retire(before.layout, before.cells)
         self.metrics.move(after.layout, after.cells.block(after.count))
@@ -420,7 +429,7 @@ class Supervisor:
         for oldest in self._past[:-MOST_PAST]:
             logger.warning("The workers of %d configurations still finish: the oldest are told to end", len(self._past))
             for child in oldest.children:
-                child.signal(signal.SIGTERM)
+                child.end()
 
     # The end.
 
@@ -445,7 +454,7 @@ class Supervisor:
     async def _end_workers(self) -> None:
         deadline = time.monotonic() + self._present.config.timeouts.drain + BEYOND_DRAIN_S
         for child in self._children():
-            child.signal(signal.SIGTERM)
+            child.end()
         while self._reap_all() and time.monotonic() < deadline and not self._told_to_hurry.is_set():
             self._notifier.beat(self._clock.boot())
             await _wait(self._told_to_hurry, TICK_S / 2)
