@@ -9,21 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_gateway import Child, RunningGateway, StartGateway
+from running_gateway import ROUTES, Child, RunningGateway, StartGateway
 
 HERE = Path(__file__).parent
-
-ROUTES: list[dict[str, Any]] = [
-    {"name": "django-public", "path": "/django/public/", "access": "public", "upstream": "django"},
-    {"name": "django", "path": "/django/", "upstream": "django"},
-    {"name": "public", "path": "/public/", "access": "public", "upstream": "app"},
-    {"name": "optional", "path": "/optional/", "access": "optional", "upstream": "app"},
-    {"name": "staff", "path": "/staff/", "groups": ["staff"], "upstream": "app"},
-    {"name": "once", "path": "/once/", "token_use": "once", "upstream": "app"},
-    {"name": "stale", "path": "/stale/", "on_outage": "stale", "upstream": "app"},
-    {"name": "echo", "path": "/echo", "upstream": "socket"},
-    {"name": "app", "path": "/", "upstream": "app"},
-]
 
 
 @pytest.fixture(scope="session")

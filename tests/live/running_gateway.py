@@ -254,3 +254,16 @@ def complete(receipt: dict[str, Any]) -> dict[str, Any]:
 
 StartGateway = Callable[..., RunningGateway]
 """What the fixture `start_gateway` gives: a gateway of the test's own, with settings."""
+
+ROUTES: list[dict[str, Any]] = [
+    {"name": "django-public", "path": "/django/public/", "access": "public", "upstream": "django"},
+    {"name": "django", "path": "/django/", "upstream": "django"},
+    {"name": "public", "path": "/public/", "access": "public", "upstream": "app"},
+    {"name": "optional", "path": "/optional/", "access": "optional", "upstream": "app"},
+    {"name": "staff", "path": "/staff/", "groups": ["staff"], "upstream": "app"},
+    {"name": "once", "path": "/once/", "token_use": "once", "upstream": "app"},
+    {"name": "stale", "path": "/stale/", "on_outage": "stale", "upstream": "app"},
+    {"name": "echo", "path": "/echo", "upstream": "socket"},
+    {"name": "app", "path": "/", "upstream": "app"},
+]
+"""What the live tests share."""

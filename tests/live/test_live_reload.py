@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROUTES
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from running_gateway import RunningGateway, eventually
+from running_gateway import ROUTES, RunningGateway, eventually
 from steady_clients import SteadyClients
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect

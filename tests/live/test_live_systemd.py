@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROUTES
-from running_gateway import RunningGateway, eventually
+from running_gateway import ROUTES, RunningGateway, eventually
 from steady_clients import SteadyClients
 
 # The environment says for whom it is (LISTEN_PID), which is known only in the process itself, before it becomes the gateway.
