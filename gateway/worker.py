@@ -18,9 +18,9 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -38,6 +38,7 @@ from gateway.keys.secrets import token_secrets
 from gateway.keys.store import load as load_ring
 from gateway.keys.store import restore as restore_ring
 from gateway.lifeline import end_with_parent
+from gateway.listeners import CannotListen
 from gateway.proxy.listener import Listener, server_tls
 from gateway.proxy.live import end_all_revoked, end_if_revoked
 from gateway.proxy.plane import Plane
@@ -98,6 +99,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._told_to_end = asyncio.Event()  # tunnels too: nobody takes our place
         self._told_to_hurry = asyncio.Event()
+        self._has_failed = False
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -119,9 +121,9 @@ class Worker:
         if tls is not None:
             self._metrics.certificate(expiry_of(tls.certificate))
         listener.start_sweeping()
-        following = loop.create_task(follower.run())
+        following = self._beside(follower.run())
         beside = [
-            loop.create_task(work)
+            self._beside(work)
             for work in (self._beat(follower, inside), inside.journal.run(), inside.keeper.run(), inside.trail.run())
         ]
         keys = [loop.create_task(source.start()) for source in self._sources.values()]
@@ -132,11 +134,11 @@ class Worker:
                 await asyncio.wait(keys, timeout=KEYS_WITHIN_S)
             await loading
             if not self._stop.is_set():
-                beside.append(loop.create_task(self._obey(line, listener)))
+                beside.append(self._beside(self._obey(line, listener)))
                 line.say_prepared()
                 gc.freeze()  # what exists now stays; collections need not look at it again
-                beside.append(loop.create_task(self._keep_country_database(inside)))
-                beside.append(loop.create_task(inside.portal.warm_up()))
+                beside.append(self._beside(self._keep_country_database(inside)))
+                beside.append(self._beside(inside.portal.warm_up()))
             await self._stop.wait()
             self._metrics.listening(False)
             follower.drain()
@@ -157,7 +159,21 @@ class Worker:
                 await asyncio.to_thread(tracer.close)
             self._lines.close()
             self._errors.close()
-        return 0
+        return int(self._has_failed)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it beside the requests for as long as the worker lives. One that loses a part of itself makes room for another."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                is_told = isinstance(error, GatewayError)
+                logger.critical("Worker %d ends: %s", self._boot.index, error, exc_info=None if is_told else error)
+                self._has_failed = True
+                self._stop.set()
+
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(ended)
+        return task
 
     def _build_follower(self, plane: Plane, inside: Inside) -> Follower:
         known = inside.known
@@ -274,7 +290,10 @@ class Worker:
             said, lent = await line.orders.get()
             word, _, name = said.partition(" ")
             if lent is not None:
-                await listener.accept(name, lent)
+                try:
+                    await listener.accept(name, lent)
+                except OSError as error:
+                    raise CannotListen(f"cannot listen on {name.partition(' ')[2]}: {error.strerror or error}") from error
             elif word == "release":
                 listener.release(name)
             elif word == "listen":

@@ -7,7 +7,6 @@ Waiting is done on the servers themselves, never by guessing a time.
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,12 +17,12 @@ from typing import Any
 
 import pytest
 import redis
+from ports import free_ports
 
 from gateway.lifeline import end_with_parent
 
 SERVICE = "gateway"
 DEADLINE_S = 40.0
-_HIGHEST_PORT = 55_000  # a cluster's nodes speak to each other 10000 ports higher
 
 
 def binary() -> str:
@@ -31,23 +30,6 @@ def binary() -> str:
     if found is None:
         pytest.skip("redis-server (Debian: redis-server) is not installed")
     return found
-
-
-def free_ports(count: int, *, is_cluster: bool = False) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    listeners: list[socket.socket] = []
-    ports: list[int] = []
-    try:
-        while len(ports) < count:
-            listener = socket.create_server(("127.0.0.1", 0))
-            listeners.append(listener)
-            port = int(listener.getsockname()[1])
-            if not is_cluster or port < _HIGHEST_PORT:
-                ports.append(port)
-    finally:
-        for listener in listeners:
-            listener.close()
-    return ports
 
 
 class Server:
@@ -212,7 +194,7 @@ def clustered(
     *, masters: int = 3, replicas: int = 0, node_timeout_ms: int = 1000, options: tuple[str, ...] = ()
 ) -> Iterator[Cluster]:
     """A cluster, healthy: `replicas` of each master."""
-    ports = free_ports(masters * (1 + replicas), is_cluster=True)
+    ports = free_ports(masters * (1 + replicas))
     settings = ("cluster-enabled yes", f"cluster-node-timeout {node_timeout_ms}", "repl-diskless-sync-delay 0", *options)
     nodes = [Server(port, *settings) for port in ports]
     try:

@@ -62,8 +62,12 @@ class Listener:
             await self.accept(str(number), listener)
 
     async def accept(self, name: str, listener: socket.socket) -> None:
-        """Accept on this socket too. Unix sockets speak plain HTTP: whoever can open them is on this machine."""
+        """Accept on this socket too. Unix sockets speak plain HTTP: whoever can open them is on this machine.
+
+        Raises OSError when it cannot be listened on: what was bound but not listened on yet, somebody else may have taken.
+        """
         plane = self._plane
+        listener.listen(BACKLOG)  # here, because uvloop keeps quiet about a listen that the kernel refuses
         tls = self._tls if listener.family != socket.AF_UNIX else None
         self._servers[name] = await plane.loop.create_server(
             lambda: ClientConnection(plane),

@@ -8,10 +8,11 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from ports import free_port
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "start.md"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
@@ -48,10 +49,8 @@ def test_every_block_of_the_start_page_does_what_the_page_says(tmp_path: Path):
 
 def with_free_ports(text: str) -> str:
     """The page with ports that are free here and now."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    for written, listener in zip(("8000", "8080", "9090"), listeners, strict=True):
-        text = re.sub(rf"\b{written}\b", str(listener.getsockname()[1]), text)
-        listener.close()
+    for written in ("8000", "8080", "9090"):
+        text = re.sub(rf"\b{written}\b", str(free_port()), text)
     return text
 
 

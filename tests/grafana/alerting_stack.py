@@ -21,7 +21,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from live.running_gateway import eventually, free_port
+from live.running_gateway import eventually
+from ports import free_port
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 RULES = sorted((GRAFANA / "alerts").glob("*.yaml"))

@@ -15,7 +15,8 @@ import httpx
 from admin.people import APPLICATION, OTHER_PASSWORD, PASSWORD, People
 from cryptography.hazmat.primitives.asymmetric import rsa
 from issuing import Signer
-from live.running_gateway import ISSUER, Child, eventually, free_port
+from live.running_gateway import ISSUER, Child, eventually
+from ports import free_port
 from store_process import StoreProcess
 from websockets.sync.client import connect
 

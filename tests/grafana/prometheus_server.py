@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from live.running_gateway import eventually, free_port
+from live.running_gateway import eventually
+from ports import free_port
 
 SCRAPE_S = 0.5
 SERIES = tuple[dict[str, str], list[float]]

@@ -21,8 +21,9 @@ from typing import Any
 import httpx
 import jwt
 from alerting_stack import Pager, Watch
-from live.running_gateway import ISSUER, RunningGateway, eventually, free_port
+from live.running_gateway import ISSUER, RunningGateway, eventually
 from night import ELSEWHERE, FLOOD, HOME, PHONE, TAIL_S, Night
+from ports import free_port
 from proxy.certificates import issued
 
 SLOW_S = 2.6

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 import httpx
 import yaml
 from issuing import Provider, Signer, key_set, rsa_signer
+from ports import free_port
 
 ADMIN_TOKEN = "an-admin-token-for-tests-of-32-bytes-or-more"
 ISSUER = "https://idp.example"
@@ -36,11 +36,6 @@ def eventually(ask: Callable[[], T], within_s: float = WITHIN_S) -> T:
         assert time.monotonic() < deadline, f"did not happen within {within_s:.0f} s"
         time.sleep(0.02)
     return answer
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def environment() -> dict[str, str]:

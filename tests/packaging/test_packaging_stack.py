@@ -15,9 +15,10 @@ import httpx
 import pytest
 import redis
 import yaml
-from live.running_gateway import environment, eventually, free_port
+from live.running_gateway import environment, eventually
 from packed import COMPOSE, CONFIGURATION, DOCKER, ROOT, adapted, made_secrets
 from packed_gateway import PackedGateway
+from ports import free_port
 
 
 @dataclass

@@ -20,9 +20,10 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from live.running_gateway import Child, eventually, free_port
+from live.running_gateway import Child, eventually
 from packed import DOCKER, PAGE, ROOT, adapted, block, made_secrets
 from packed_gateway import COMMAND, EMAIL, PackedGateway
+from ports import free_port
 from proxy.certificates import self_signed
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus

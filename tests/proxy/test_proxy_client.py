@@ -1,6 +1,7 @@
 """One client connection: exchanges in order, bounds on everything, and an end that nobody mistakes for an answer."""
 
 import asyncio
+import socket
 
 import pytest
 from backends import Received, RecordingBackend, plain, raw
@@ -20,6 +21,7 @@ from exchanging import (
 )
 
 from gateway.proxy.client import LINGER_S, ClientConnection
+from gateway.proxy.listener import Listener, bind_shared
 
 # What may lie in the gateway for one direction of one connection: asyncio's high-water mark and one read of uvloop's.
 BUFFERED_AT_MOST = 64 * 1024 + 256 * 1024
@@ -506,3 +508,13 @@ async def test_a_client_that_half_closes_has_gone(gateway: DataPlane, backend: R
     client.writer.write_eof()
     await closed_without_an_answer(client)
     await until(lambda: not gateway.plane.pools["app"]._open)
+
+
+async def test_an_address_that_somebody_else_took_is_not_thought_to_be_listened_on(gateway: DataPlane) -> None:
+    """What is bound and not listened on yet anybody may listen on, and uvloop says nothing about it."""
+    with (
+        bind_shared("127.0.0.1", 0) as held,
+        socket.create_server(held.getsockname()),
+        pytest.raises(OSError, match="in use"),
+    ):
+        await Listener(gateway.plane, None).accept("0", held)

@@ -16,8 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from live.running_gateway import RunningGateway, free_port
+from live.running_gateway import RunningGateway
 from old_shop import OldShop
+from ports import free_port
 from visitor import PASSWORD, Visitor
 
 ROUTES: list[dict[str, Any]] = [

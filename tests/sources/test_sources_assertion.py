@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from live.running_gateway import RunningGateway, environment, eventually, free_port
+from live.running_gateway import RunningGateway, environment, eventually
 from old_shop import OldShop
+from ports import free_port
 from shops import Shop, started
 
 HEADER = "X-Gateway-Assertion"
