@@ -43,6 +43,7 @@ from gateway.tokens.ring import Change, Ring, State
 
 LOOK_EVERY_S: Final = 2.0
 ACCOUNTS_EVERY_S: Final = 10.0
+UNTOLD_AFTER_S: Final = 10.0  # longer than anybody takes from the database's word to the log's
 MARGIN_S: Final = 60
 SCHEDULE: Final = "schedule"
 
@@ -213,12 +214,27 @@ class Office:
             self.accounts_state = "unused"
             return
         try:
-            await self.accounts.page("", 1)
+            await self._tell_forgotten_versions()
+            self.accounts_state = "up"
+        except StoreError as error:
+            logger.debug("the log is told later: %s", error)
             self.accounts_state = "up"
         except GatewayError as error:
             if self.accounts_state != "down":
                 logger.warning("the accounts' database cannot be used: %s", error)
             self.accounts_state = "down"
+
+    async def _tell_forgotten_versions(self) -> None:
+        """Of a version that was raised by somebody who was killed before he told the log. Raises AccountsError, StoreError."""
+        for account in await self.accounts.untold(self.clock.wall() - UNTOLD_AFTER_S):
+            await self.log.revoke(self.version_fact(account.sub, account.version, "told late", SCHEDULE))
+            await self.accounts.tell(account.sub, account.version)
+            logger.warning("The log is told late that the version of %s was raised to %d", account.email, account.version)
+            event = Event(
+                self.clock.wall(), Action.REVOCATION, reason="version", user=account.email, source=SCHEDULE, text="told late"
+            )
+            self.trail.record(event)
+            self._metrics.revocation("version", SCHEDULE)
 
     def _record(self, action: Action, reason: str, source: str, *, target: str = "", text: str = "") -> None:
         self.trail.record(Event(self.clock.wall(), action, reason=reason, source=source, target=target, text=text))

@@ -43,6 +43,9 @@ async def post_revocation(desk: Desk, call: Call) -> web.Response:
         receipt = await office.log.revoke(asked, *also)
     except RevocationRefused as error:
         raise Problem(422, "The revocation is not valid", str(error)) from None
+    for fact in also:
+        if fact.kind is Kind.VERSION:
+            await office.accounts.tell(fact.name, fact.value)
     sids = [fact.name for fact in (asked, *also) if fact.kind is Kind.SESSION and fact.issuer in ("", config.own_issuer)]
     await office.forget(sids)
     act = Act(
@@ -92,7 +95,7 @@ async def _account_facts(desk: Desk, call: Call, asked: Revocation) -> tuple[tup
     if account is None or raised is None:
         return (), asked.name
     sub, version = raised
-    call.happened.append(f"the account's version was raised to {version}, which by itself refuses nothing yet")
+    call.happened.append(f"the account's version was raised to {version}, which refuses nothing before the log knows it")
     facts = [desk.office.version_fact(sub, version, asked.reason, SOURCE)]
     if account.email != asked.name:
         facts.append(replace(asked, name=account.email))

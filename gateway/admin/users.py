@@ -83,6 +83,7 @@ async def set_password(desk: Desk, call: Call) -> web.Response:
         raise Problem(404, "There is no account of this name", "It was erased a moment ago.")
     call.happened.append(f"the password was changed, and the account's version raised to {version}")
     receipt = await office.log.revoke(office.version_fact(account.sub, version, "password set by an operator", SOURCE))
+    await office.accounts.tell(account.sub, version)
     call.happened.append("every session is refused")
     sids = await office.sessions.sids(account.sub)
     await office.forget(sids)

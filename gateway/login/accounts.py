@@ -7,12 +7,16 @@
 The database is the truth about versions [L6]. A store that was lost and declared anew refuses all that was issued before, so
 it need not be told them again.
 
+Whoever raises a version then tells the log, and leaves a note of that here (`told`). A version without such a note after a while
+was raised by somebody who was killed in between: it is `untold`, and the office tells it.
+
 Each method is one statement that reads, decides and writes at once, so two processes never have to agree on an order. Whoever
 changes an account here tells the log and the sessions himself; this file knows neither. Every method raises
 `AccountsUnavailable` when there is no answer: then what was asked may or may not have happened.
 """
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +37,8 @@ LONGEST_GROUP: Final = 255
 LARGEST_GROUPS: Final = 2048
 """Bytes of all of them, as JSON. They travel in the access cookie, and browsers silently drop one of more than 4096 bytes."""
 _COLUMNS: Final = "sub, email, password, version, groups, created, changed"
+
+logger: Final = logging.getLogger("gateway.accounts")
 
 
 class AccountExists(GatewayError):
@@ -129,6 +135,22 @@ class Accounts:
             {"email": email, "now": self._clock.wall()},
         )
         return (str(rows[0].sub), int(rows[0].version)) if rows else None
+
+    async def tell(self, sub: str, version: int) -> None:
+        """Note that the log knows this version. Never raises: without the note it is told again, which does no harm."""
+        note = "UPDATE accounts SET told = :version WHERE sub = :sub AND told < :version RETURNING sub"
+        try:
+            await self._database.rows(note, {"sub": sub, "version": version})
+        except AccountsUnavailable as error:
+            logger.warning("that the log knows an account's version could not be noted: %s", error)
+
+    async def untold(self, before: float, limit: int = 100) -> list[Account]:
+        """Accounts whose version was raised before then, and of which the log was never told."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM accounts WHERE told < version AND changed < :before ORDER BY sub LIMIT :limit",  # noqa: S608
+            {"before": before, "limit": limit},
+        )
+        return [_account(row) for row in rows]
 
     async def set_groups(self, email: str, groups: Iterable[str]) -> Account | None:
         """Other groups from now on; the account as it is then, or None. ValueError: as `ordered_groups`."""

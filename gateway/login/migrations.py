@@ -6,6 +6,7 @@ and the others find it done; a step that fails leaves nothing behind.
 
     accounts         one row per account; `email` is normalised (address.py); `groups` is a JSON list
                      `version` starts at 1 and never decreases; `changed` is when it was last raised
+                     `told` is the version that the revocation log knows: lower while a raised one is on its way there
     schema_version   one row: how many steps have run
 """
 
@@ -33,6 +34,11 @@ STEPS: Final[tuple[Step, ...]] = (
             created DOUBLE PRECISION NOT NULL,
             changed DOUBLE PRECISION NOT NULL
         )""",
+    ),
+    (
+        "ALTER TABLE accounts ADD COLUMN told BIGINT NOT NULL DEFAULT 1",
+        "UPDATE accounts SET told = version",
+        "CREATE INDEX accounts_untold ON accounts (sub) WHERE told < version",
     ),
 )
 

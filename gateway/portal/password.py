@@ -3,7 +3,8 @@
 the current password is right (counted like a login)         401, 429; 429 too for the 61st change in an hour
 the new one is acceptable                                    422
 the database keeps it, unless somebody was quicker           409         version + 1: from here on it is true
-the log refuses every older version                          503: enforced here, and everywhere once the store answers
+the log refuses every older version                          503: enforced here, and everywhere once the store answers.
+                                                             Whoever is killed before: the office tells the log a little later
 the session that asked goes on under the new version         its old cookies are `old-version` too, a thief may have them
 
 """
@@ -56,6 +57,7 @@ async def change_password(desk: Desk, asking: Asking) -> web.Response:
         raise Refusal(409, "The password was changed meanwhile", said="password-wrong")
     fact = desk.keeper.ending.version_fact(record.sub, version, reason="password changed", source="password")
     await desk.keeper.ending.revoke(fact)
+    await desk.accounts.tell(record.sub, version)
     minted = await desk.keeper.renew(record.sid, version, place.network)
     others = [sid for sid in await desk.keeper.store.sids(record.sub) if sid != record.sid]
     await desk.keeper.ending.forget(others)

@@ -5,8 +5,10 @@ Each test has accounts of its own, so they share one gateway.
 
 import base64
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from live.running_gateway import Child, complete, eventually
@@ -44,6 +46,18 @@ def gateway(application: Child, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def claims(token: str) -> dict[str, str]:
     part = token.split(".")[1]
     return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
+
+
+def test_a_raised_version_of_which_nobody_told_the_log_is_told_a_little_later(gateway: People):
+    """What is left behind by a worker that is killed between the database's word and the log's."""
+    dora, eve = gateway.add("dora@example.com"), gateway.add("eve@example.com")
+    theirs = {name: gateway.sign_in(name) for name in (dora, eve)}
+    with closing(sqlite3.connect(gateway.folder / "var" / "accounts.db")) as database, database:
+        database.execute("UPDATE accounts SET version = version + 1, changed = changed - 60 WHERE email = ?", (dora,))
+    eventually(lambda: gateway.told_everywhere("/who", theirs[dora]) == OLD)
+    assert gateway.told_everywhere("/who", theirs[eve]) == GOOD
+    assert [event["text"] for event in gateway.events(user=dora) if event["action"] == "revocation"] == ["told late"]
+    gateway.sign_in(dora)
 
 
 def test_T2_a_revoked_user_is_refused_signs_in_again_and_an_undo_really_undoes(gateway: People):

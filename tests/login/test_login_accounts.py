@@ -93,6 +93,24 @@ async def test_of_two_changes_of_password_that_knew_the_same_old_one_one_wins(ac
     assert sorted(answers, key=str) == [2, None]
 
 
+async def test_a_raised_version_is_untold_until_somebody_notes_that_the_log_knows_it(database_url: str) -> None:
+    clock = SetClock(1000.0)
+    accounts = Accounts(database_url, clock)
+    alice, bob = await accounts.create(ALICE, HASH), await accounts.create("bob@shop.example", HASH)
+    for now in (2000.0, 3000.0):
+        clock.now = now
+        await accounts.bump_version(ALICE)
+    await accounts.set_password(bob.sub, "new")
+    assert await accounts.untold(3000.0) == []
+    assert {(found.sub, found.version) for found in await accounts.untold(3001.0)} == {(alice.sub, 3), (bob.sub, 2)}
+    await accounts.tell(alice.sub, 2)  # of an older one: the newer one is not known yet
+    await accounts.tell(bob.sub, 2)
+    assert [(found.sub, found.version) for found in await accounts.untold(3001.0)] == [(alice.sub, 3)]
+    await accounts.tell(alice.sub, 3)
+    assert await accounts.untold(3001.0) == []
+    await accounts.close()
+
+
 async def test_versions_raised_at_once_are_all_counted(accounts: Accounts) -> None:
     made = await accounts.create(ALICE, HASH)
     raised = await asyncio.gather(*(accounts.bump_version(ALICE) for _ in range(12)))

@@ -27,7 +27,8 @@ async def test_from_every_version_it_becomes_what_a_new_one_is(database_url: str
     old = Database(database_url, steps=STEPS[:done])
     await old.open()
     if done > 0:
-        await old.rows("INSERT INTO accounts VALUES ('s', 'old@shop.example', 'h', 7, '[\"a\"]', 1.5, 2.5)", {})
+        columns = "sub, email, password, version, groups, created, changed"
+        await old.rows(f"INSERT INTO accounts ({columns}) VALUES ('s', 'old@shop.example', 'h', 7, '[\"a\"]', 1.5, 2.5)", {})
     await old.close()
     accounts = Accounts(database_url, clock)
     if done > 0:
