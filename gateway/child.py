@@ -153,28 +153,34 @@ class Child:
         """Begin a life under a fresh incarnation [W1]."""
         if self.started_at:
             self.restarts += 1
-        ours, theirs = control.pair()
-        self._boot = replace(self._boot, incarnation=secrets.token_hex(16), control_fd=theirs.fileno())
         self.started_at = now
         try:
-            # In a group of its own: Ctrl-C reaches the supervisor alone, which then tells the workers to finish.
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self._command,
-                env=self._boot.environment(os.environ),
-                pass_fds=self._boot.descriptors(),
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
-        except OSError as error:  # no processes or no memory left: as if it had died at once
+            self._line = Line(self._launch(), self._on_news)
+        except OSError as error:  # no descriptors, processes or memory left: as if it had died at once
             self._short_lives += 1
             self._due_at = now + restart_delay(self._short_lives)
             logger.error("Worker %d cannot be started: %s", self.index, error)
-            ours.close()
-            return
-        finally:
-            theirs.close()
-        self._line = Line(ours, self._on_news)
-        logger.info("Worker %d started as process %d", self.index, self.pid)
+        else:
+            logger.info("Worker %d started as process %d", self.index, self.pid)
+
+    def _launch(self) -> socket.socket:
+        """Begin the process. Our end of the line to it; raises OSError, with nothing left behind."""
+        ours, theirs = control.pair()
+        with theirs:
+            self._boot = replace(self._boot, incarnation=secrets.token_hex(16), control_fd=theirs.fileno())
+            try:
+                # In a group of its own: Ctrl-C reaches the supervisor alone, which then tells the workers to finish.
+                self._process = subprocess.Popen(  # noqa: S603 - our own command
+                    self._command,
+                    env=self._boot.environment(os.environ),
+                    pass_fds=self._boot.descriptors(),
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,
+                )
+            except OSError:
+                ours.close()
+                raise
+        return ours
 
     def lend(self, sockets: Mapping[str, socket.socket]) -> None:
         """Have it accept from these and from no others. What it cannot be told now it is told the next time."""
