@@ -1,6 +1,7 @@
 """The data plane: sockets in, sockets out, on `asyncio.Protocol` and httptools (see docs/decisions/0001).
 
     listener   binds, accepts, sweeps deadlines
+    handshake  accepts where TLS is spoken, and counts before it is
     client     one client connection: bytes in, one exchange at a time
     exchange   the request, top to bottom
     pool       which upstream connection

@@ -74,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         "_gathering",
         "_has_more",
         "_is_blocked",
+        "_is_counted",
         "_is_due",
         "_is_reading",
         "_is_running",
@@ -103,6 +104,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_reading = True
         self._is_blocked = False  # the client does not read what was written already
         self._is_running = False  # guards against nested runs of `_run`
+        self._is_counted = False
         self._is_due = False  # it goes on in the loop's next turn, and not before, whatever comes meanwhile
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # set by connection_made
         self.phase = _HEAD
@@ -127,17 +129,31 @@ class ClientConnection(asyncio.Protocol):
     def __repr__(self) -> str:
         return f"<ClientConnection {self.peer} {self.phase.value}>"
 
+    def admit(self, peername: object) -> bool:
+        """Count the connection among its client's; whether it is allowed. It counts until `dismiss`, allowed or not."""
+        plane = self._plane
+        self.peer, self.is_trusted = plane.trusted.judge(peer_address(peername))
+        self.peer_bytes = self.peer.encode()
+        self._is_counted = True
+        plane.report.metrics.client_connections(+1)
+        return plane.admission.admit(self)
+
+    def dismiss(self) -> None:
+        """It is closed, or never began."""
+        if self._is_counted:
+            self._is_counted = False
+            self._plane.report.metrics.client_connections(-1)
+            self._plane.admission.dismiss(self)
+
     # What asyncio tells it.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         plane = self._plane
-        self.peer, self.is_trusted = plane.trusted.judge(peer_address(transport))
-        self.peer_bytes = self.peer.encode()
+        is_allowed = self._is_counted or self.admit(transport.get_extra_info("peername"))  # TLS counts at `accept`
         plane.clients.add(self)
-        plane.report.metrics.client_connections(+1)
         self.deadline = plane.tick_time + plane.timeouts.head
-        if not plane.admission.admit(self):
+        if not is_allowed:
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -167,10 +183,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         was, self.phase = self.phase, _CLOSED
         self.deadline = 0.0
-        plane = self._plane
-        plane.clients.discard(self)
-        plane.admission.dismiss(self)
-        plane.report.metrics.client_connections(-1)
+        self._plane.clients.discard(self)
+        self.dismiss()
         if was is _TUNNEL and self.tunnel is not None:
             self.tunnel.end()
         self._stepper.throw(ClientGone("the client closed the connection"))
@@ -521,10 +535,9 @@ class ClientConnection(asyncio.Protocol):
                 raise TooLarge("the body is larger than allowed here", 413)
 
 
-def peer_address(transport: asyncio.BaseTransport) -> str:
+def peer_address(peername: object) -> str:
     """The peer's address; a unix socket's peer is on this machine, so it is 127.0.0.1."""
-    peer = transport.get_extra_info("peername")
-    if not isinstance(peer, tuple):
+    if not isinstance(peername, tuple):
         return "127.0.0.1"
-    address = parse_address(str(peer[0]))
+    address = parse_address(str(peername[0]))
     return str(address) if address is not None else ""

@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.config.schema import Tls
 from gateway.proxy.client import ClientConnection
+from gateway.proxy.handshake import Handshakes, TLSServer
 from gateway.proxy.live import end_all_revoked, end_all_revoked_by_turns
 from gateway.proxy.plane import Plane
 
@@ -52,8 +53,8 @@ class Listener:
 
     def __init__(self, plane: Plane, tls: ssl.SSLContext | None) -> None:
         self._plane = plane
-        self._tls = tls
-        self._servers: dict[str, asyncio.Server] = {}
+        self._handshakes = Handshakes(plane, tls) if tls is not None else None
+        self._servers: dict[str, asyncio.Server | TLSServer] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self, listeners: list[socket.socket]) -> None:
@@ -68,14 +69,10 @@ class Listener:
         """
         plane = self._plane
         listener.listen(BACKLOG)  # here, because uvloop keeps quiet about a listen that the kernel refuses
-        tls = self._tls if listener.family != socket.AF_UNIX else None
-        self._servers[name] = await plane.loop.create_server(
-            lambda: ClientConnection(plane),
-            sock=listener,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=plane.timeouts.tls_handshake if tls else None,
-        )
+        if self._handshakes is not None and listener.family != socket.AF_UNIX:
+            self._servers[name] = TLSServer(listener, self._handshakes, plane.loop)
+            return
+        self._servers[name] = await plane.loop.create_server(lambda: ClientConnection(plane), sock=listener, backlog=BACKLOG)
 
     def release(self, name: str) -> None:
         """Accept there no more. Whoever waits in its queue is for others."""
@@ -102,7 +99,7 @@ class Listener:
         deadline = began + plane.timeouts.drain
         patience_s = min(PATIENCE_S, plane.timeouts.drain / 2)
         # Some have been accepted and are not known yet: a turn of the loop away, or in the middle of a TLS handshake.
-        at_least_until = began + (patience_s if self._tls is not None else min(patience_s, DRAIN_TICK_S))
+        at_least_until = began + (patience_s if self._handshakes is not None else min(patience_s, DRAIN_TICK_S))
         idle_since: dict[ClientConnection, float] = {}
         while (now := plane.loop.time()) < deadline and (plane.clients or now < at_least_until):
             if told_to_hurry is not None and told_to_hurry.is_set():
@@ -115,6 +112,8 @@ class Listener:
             await asyncio.sleep(DRAIN_TICK_S)
         self._cut_tunnels()
         await asyncio.sleep(DRAIN_TICK_S if plane.clients else 0)  # for the last frame to get out
+        if self._handshakes is not None:
+            await self._handshakes.end()
         for client in tuple(plane.clients):
             client.transport.abort()
         if self._sweeper is not None:

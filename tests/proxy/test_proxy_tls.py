@@ -1,7 +1,10 @@
 """TLS towards applications, which are verified, and towards clients; and sockets that need none."""
 
 import asyncio
+import os
+import resource
 import shutil
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -130,11 +133,16 @@ class TLSDataPlane:
         self.port = port
         self.context = context
 
-    async def connect(self) -> RawClient:
+    async def connect(self, **options: Any) -> RawClient:
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.port, ssl=self.context, server_hostname="localhost", limit=1 << 24
+            "127.0.0.1", self.port, ssl=self.context, server_hostname="localhost", limit=1 << 24, **options
         )
         return RawClient(reader, writer)
+
+
+async def plain_client(port: int) -> RawClient:
+    """One that has connected, and does not begin to speak TLS."""
+    return RawClient(*await asyncio.open_connection("127.0.0.1", port))
 
 
 def verifying(authorities: str) -> ssl.SSLContext:
@@ -146,6 +154,7 @@ def verifying(authorities: str) -> ssl.SSLContext:
 @asynccontextmanager
 async def over_tls(folder: Path, authorities: str, url: str, **changes: Any) -> AsyncIterator[TLSDataPlane]:
     certificate, key = issued().written(folder, "gateway")
+    changes["timeouts"] = {"drain": "100ms"} | changes.get("timeouts", {})
     path = configuration(folder, url, tls={"certificate": str(certificate), "key": str(key)}, **changes)
     settings = load(path).config.tls
     assert settings is not None
@@ -196,9 +205,9 @@ async def test_a_websocket_over_TLS_reaches_an_application_without(tmp_path: Pat
             context = ssl.create_default_context(cafile=authorities)
             headers = {"Authorization": f"Bearer {alice()}"}
             address = f"wss://localhost:{gateway.port}/"
-            async with connect(address, ssl=context, additional_headers=headers) as socket:
-                await socket.send("x" * 100_000)
-                assert await socket.recv() == "x" * 100_000
+            async with connect(address, ssl=context, additional_headers=headers) as echoing:
+                await echoing.send("x" * 100_000)
+                assert await echoing.recv() == "x" * 100_000
             await until(lambda: not gateway.gateway.plane.clients)
 
 
@@ -210,6 +219,75 @@ async def test_whoever_does_not_speak_TLS_gets_nothing(tmp_path: Path, authoriti
             await client.send(sent)
             assert not (await client.read_to_end()).startswith(b"HTTP/")
         assert backend.connections == 0
+
+
+async def test_a_connection_counts_from_the_moment_it_is_accepted_however_silent_it_is(
+    tmp_path: Path, authorities: str, backend: RecordingBackend
+) -> None:
+    """One address may have three connections, whether or not it speaks TLS on them; another one notices nothing."""
+    settings = {"limits": {"per_client": 3}, "timeouts": {"tls_handshake": "1m"}}
+    async with over_tls(tmp_path, authorities, f"http://127.0.0.1:{backend.port}", **settings) as gateway:
+        plane = gateway.gateway.plane
+        silent = [await plain_client(gateway.port) for _ in range(3)]
+        await until(lambda: repr(plane.admission) == "<Admission 3 connections of 1 clients>")
+        assert not plane.clients, "TLS is spoken on none of them"
+        assert gateway.gateway.cells[gateway.gateway.layout.connections["client"]] == 3
+        for _ in range(5):
+            await closed_without_an_answer(await plain_client(gateway.port))
+        other = await gateway.connect(local_addr=("127.0.0.2", 0))
+        assert (await other.ask(request(token=alice()))).status == 200
+        silent[0].close()
+        await until(lambda: repr(plane.admission) == "<Admission 3 connections of 2 clients>")
+        third = await gateway.connect()
+        assert (await third.ask(request(token=alice()))).status == 200
+        for client in (*silent, other, third):
+            client.close()
+        await until(lambda: repr(plane.admission) == "<Admission 0 connections of 0 clients>")
+        assert gateway.gateway.cells[gateway.gateway.layout.connections["client"]] == 0
+
+
+async def test_silent_connections_take_no_more_places_than_there_are(
+    tmp_path: Path, authorities: str, backend: RecordingBackend
+) -> None:
+    settings = {"limits": {"connections": 4}, "timeouts": {"tls_handshake": "300ms"}}
+    async with over_tls(tmp_path, authorities, f"http://127.0.0.1:{backend.port}", **settings) as gateway:
+        silent = [await plain_client(gateway.port) for _ in range(4)]
+        await until(lambda: repr(gateway.gateway.plane.admission) == "<Admission 4 connections of 0 clients>")
+        await closed_without_an_answer(await plain_client(gateway.port))
+        for client in silent:  # until the time for a handshake is over
+            assert not (await client.read_to_end()).startswith(b"HTTP/")
+        late = await gateway.connect()
+        assert (await late.ask(request(token=alice()))).status == 200
+        late.close()
+
+
+async def test_who_is_silent_when_the_worker_ends_is_let_go(tmp_path: Path, authorities: str, backend: RecordingBackend) -> None:
+    settings = {"timeouts": {"tls_handshake": "1m", "drain": "200ms"}}
+    async with over_tls(tmp_path, authorities, f"http://127.0.0.1:{backend.port}", **settings) as gateway:
+        silent = await plain_client(gateway.port)
+        await until(lambda: repr(gateway.gateway.plane.admission) == "<Admission 1 connections of 0 clients>")
+    await closed_without_an_answer(silent)
+    assert repr(gateway.gateway.plane.admission) == "<Admission 0 connections of 0 clients>"
+
+
+async def test_R26_without_a_descriptor_left_nobody_is_accepted_and_whoever_waits_is_served_when_there_is_one(
+    tmp_path: Path, authorities: str, backend: RecordingBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with over_tls(tmp_path, authorities, f"http://127.0.0.1:{backend.port}") as gateway:
+        usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as client:
+            client.setblocking(False)
+            with open(os.devnull, "rb") as next_free:
+                limit = next_free.fileno()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, usual[1]))
+            try:
+                client.connect_ex(("127.0.0.1", gateway.port))
+                await until(lambda: "no connection can be accepted: Too many open files" in caplog.text)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+            reader, writer = await asyncio.open_connection(sock=client, ssl=gateway.context, server_hostname="localhost")
+            assert (await RawClient(reader, writer).ask(request(token=alice()))).status == 200
+            writer.transport.abort()
 
 
 async def test_TLS_below_1_2_is_not_spoken(tmp_path: Path, authorities: str, backend: RecordingBackend) -> None:

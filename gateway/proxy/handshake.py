@@ -1,0 +1,104 @@
+"""TLS towards clients, from the moment a connection is accepted: it counts at once, and not when its handshake is over.
+
+asyncio's own server says nothing of a connection before TLS is spoken on it. Who connects and stays silent would be counted
+nowhere for as long as a handshake may take, and a thousand connections of one address would take memory and descriptors from
+everybody. So this accepts by itself, asks whether one more is allowed (`admission`), and only then begins a handshake.
+
+Owns the handshakes under way. What they lead to is a `ClientConnection` like any other; without TLS nothing here is used.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.proxy.client import ClientConnection
+
+if TYPE_CHECKING:
+    from gateway.proxy.plane import Plane
+
+ACCEPTS_PER_TURN: Final = 64
+"""Of one listener. A handshake costs half a millisecond: who is connected already must not wait for all who would like to be."""
+PAUSE_S: Final = 0.25  # when nothing can be accepted for want of descriptors: who is to come waits in the kernel's queue
+
+logger: Final = logging.getLogger("gateway.proxy")
+
+
+class Handshakes:
+    """All that are under way, of all listeners of a worker."""
+
+    def __init__(self, plane: "Plane", tls: ssl.SSLContext) -> None:
+        self._plane = plane
+        self._tls = tls
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def begin(self, accepted: socket.socket, peername: Any) -> None:
+        """Count the connection; close it when it is one too many."""
+        client = ClientConnection(self._plane)
+        if not client.admit(peername):
+            client.dismiss()
+            accepted.close()
+            return
+        task = self._plane.loop.create_task(self._shake_hands(accepted, client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        """End those that are under way."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _shake_hands(self, accepted: socket.socket, client: ClientConnection) -> None:
+        plane = self._plane
+        try:
+            await plane.loop.connect_accepted_socket(
+                lambda: client, accepted, ssl=self._tls, ssl_handshake_timeout=plane.timeouts.tls_handshake
+            )
+        except OSError:  # TLS errors and timeouts are: a scanner, somebody silent, a client that does not trust our certificate
+            client.dismiss()
+        except BaseException:
+            client.dismiss()
+            raise
+
+
+class TLSServer:
+    """Accepts from one listening socket, which it closes at its end."""
+
+    def __init__(self, listener: socket.socket, handshakes: Handshakes, loop: asyncio.AbstractEventLoop) -> None:
+        self._listener = listener
+        self._handshakes = handshakes
+        self._loop = loop
+        self._pause: asyncio.TimerHandle | None = None
+        listener.setblocking(False)
+        loop.add_reader(listener, self._accept)
+
+    def close(self) -> None:
+        """Accept no more. Handshakes that have begun go on."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted, peername = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return  # another worker was faster, or the client has left
+            except OSError as error:
+                logger.warning("no connection can be accepted: %s", error.strerror)
+                self._loop.remove_reader(self._listener)
+                self._pause = self._loop.call_later(PAUSE_S, self._go_on)
+                return
+            accepted.setblocking(False)
+            self._handshakes.begin(accepted, peername)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener, self._accept)
