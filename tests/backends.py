@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from patience import PATIENCE_S
+
 
 @dataclass
 class Received:
@@ -100,7 +102,7 @@ class RecordingBackend:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
-    async def wait_for(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async def wait_for(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Until `condition` holds; it is looked at whenever something arrives or ends."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(condition)

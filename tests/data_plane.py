@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from issuing import Provider, key_set, rsa_signer
+from patience import PATIENCE_S
 
 from gateway.clock import Clock
 from gateway.config.load import load
@@ -131,7 +132,7 @@ class RawClient:
         await self.send(request)
         return await self.read_reply(is_head=request.startswith(b"HEAD "))
 
-    async def read_reply(self, *, is_head: bool = False, timeout_s: float = 10.0) -> Reply:
+    async def read_reply(self, *, is_head: bool = False, timeout_s: float = PATIENCE_S) -> Reply:
         """The next final answer. Raises IncompleteReadError when the connection ends before it is complete."""
         async with asyncio.timeout(timeout_s):
             status, fields = await self.read_head()
@@ -163,7 +164,7 @@ class RawClient:
                 return body
             body += piece[:-2]
 
-    async def read_to_end(self, timeout_s: float = 10.0) -> bytes:
+    async def read_to_end(self, timeout_s: float = PATIENCE_S) -> bytes:
         """Everything until the gateway closes the connection, however it does."""
         data = b""
         async with asyncio.timeout(timeout_s):

@@ -15,6 +15,7 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from patience import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class OtlpReceiver:
         self._server.server_close()
         self._thread.join()
 
-    def wait_for(self, is_enough: Callable[[list[Seen]], bool], within_s: float = 20.0) -> list[Seen]:
+    def wait_for(self, is_enough: Callable[[list[Seen]], bool], within_s: float = PATIENCE_S) -> list[Seen]:
         """The spans once there are enough of them."""
         deadline = time.monotonic() + within_s
         while not is_enough(self.spans):

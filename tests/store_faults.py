@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-PATIENCE_S: Final = 10.0
+from patience import PATIENCE_S
 
 
 @dataclass(frozen=True)

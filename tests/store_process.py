@@ -14,11 +14,10 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import redis
+from patience import PATIENCE_S
 
 from gateway.lifeline import end_with_parent
 from gateway.store.binary import find_server
-
-DEADLINE_S = 20.0
 
 
 class StoreProcess:
@@ -99,7 +98,7 @@ class StoreProcess:
         self._process.send_signal(number)
 
     def _wait_until_it_answers(self) -> None:
-        deadline = monotonic() + DEADLINE_S
+        deadline = monotonic() + PATIENCE_S
         while True:
             try:
                 self.command("PING")
@@ -110,7 +109,7 @@ class StoreProcess:
                 sleep(0.005)
 
 
-async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+async def until(condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
     """Give the event loop turns until something holds; fails by deadline, never by being early."""
     import asyncio
 
@@ -121,7 +120,7 @@ async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -
         await asyncio.sleep(0.002)
 
 
-async def until_awaited(condition: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
+async def until_awaited(condition: Callable[[], Awaitable[bool]], deadline_s: float = PATIENCE_S) -> None:
     """The same for a question that has to be asked elsewhere."""
     import asyncio
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from patience import PATIENCE_S
 
 from gateway.config.load import Loaded, load
 from gateway.supervisor import Supervisor
@@ -51,7 +52,7 @@ def configuration(
     return load(path, {})
 
 
-async def eventually(is_so: Callable[[], Any], within_s: float = 20.0) -> None:
+async def eventually(is_so: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
     """Wait for something that other processes bring about. Says what it waited for when it does not come."""
     async with asyncio.timeout(within_s):
         while not is_so():
@@ -97,7 +98,7 @@ async def running(
         finally:
             if not gateway.ended.done():
                 supervisor.stop()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_S):
                     await gateway.ended
             supervisor.close()
 

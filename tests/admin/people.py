@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from live.running_gateway import ISSUER, WITHIN_S, Child, RunningGateway, environment
+from live.running_gateway import ISSUER, Child, RunningGateway, environment
+from patience import PATIENCE_S
 
 PASSWORD = "seven green horses"
 OTHER_PASSWORD = "eight red umbrellas"
@@ -59,7 +60,7 @@ class People(RunningGateway):
         """A command, with lines on its standard input."""
         command = [sys.executable, "-m", "gateway", *name.split(" "), "-c", str(self.configuration), *arguments]
         return subprocess.run(
-            command, input=typing, capture_output=True, text=True, timeout=WITHIN_S, check=False, env=environment()
+            command, input=typing, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=environment()
         )
 
     def printed(self, name: str, *arguments: str, typing: str = "") -> Any:

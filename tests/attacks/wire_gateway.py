@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 from backends import Received, RecordingBackend
 from issuing import ec_signer, write_key_set
 from live.running_gateway import ISSUER, RunningGateway
+from patience import PATIENCE_S
 
 T = TypeVar("T")
-PATIENCE_S = 10.0
 PARTNER = "https://partner.example"
 PARTNER_SIGNER = ec_signer("partner-key")
 

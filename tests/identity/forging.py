@@ -8,8 +8,8 @@ forger.sign("at+jwt", {...})               anything at all
 import asyncio
 from typing import Any
 
-from attacks.wire_gateway import within
 from browser import Browser
+from live.running_gateway import eventually
 
 from gateway.keys.store import load
 from gateway.store.client import connect
@@ -52,7 +52,7 @@ def ring_of(store_url: str) -> Ring:
         ring = asyncio.run(_ring(store_url))
         return ring if ring.signing is not None else None
 
-    ring = within(10, found)
+    ring = eventually(found)
     assert ring is not None
     return ring
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from attacks.wire_gateway import Wire, wire, within
+from attacks.wire_gateway import Wire, wire
 from browser import ACCOUNTS, ANDROID, FIREFOX, PASSWORD, Browser, NewBrowser
 from issuing import Provider
 from kept import Kept
@@ -306,7 +306,7 @@ def test_O03_O04_nothing_that_was_typed_is_in_the_log_the_metrics_or_the_trail_b
     alice.delete(f"/auth/sessions/{quoted(evil)}")
     alice.delete(f"/auth/sessions/{secret}")
     alice.post("/auth/password", {"current": secret, "new": secret + secret})
-    events = json.dumps(within(5, lambda: grown.gateway.call("GET", "/v1/audit", params={"limit": 1000}).json()["events"]))
+    events = json.dumps(eventually(lambda: grown.gateway.call("GET", "/v1/audit", params={"limit": 1000}).json()["events"]))
     outputs = {name: grown.gateway.path(name).read_bytes().decode() for name in ("access", "messages")}
     outputs |= {"audit": events, "metrics": "\n".join(grown.gateway.metrics())}
     for name, text in outputs.items():

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attacks.wire_gateway import Wire, at_once, wire, within
+from attacks.wire_gateway import Wire, at_once, wire
 from browser import ACCOUNTS, PASSWORD, Browser, NewBrowser, Reply, claims_of
 from live.running_gateway import eventually
 from store_process import StoreProcess
@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = ACCOUNTS | {"tokens": {"access_ttl": "3s"}, "sessions
 def start(store: StoreProcess, running: Wire) -> None:
     assert running.gateway.command("store init").returncode == 0
     eventually(running.gateway.is_ready)
-    within(10, lambda: _can_sign_in(running))
+    eventually(lambda: _can_sign_in(running))
 
 
 def _can_sign_in(running: Wire) -> bool:
@@ -66,12 +66,12 @@ def away(request: pytest.FixtureRequest, store: StoreProcess, outage: Wire) -> I
             (store.freeze if frozen else store.kill)()
         is_away = not is_away
         if is_away:
-            within(5, lambda: outage.everywhere("x", "/auth/me", times=4) and not outage.gateway.is_ready())
+            eventually(lambda: outage.everywhere("x", "/auth/me", times=4) and not outage.gateway.is_ready())
 
     yield toggle
     if is_away:
         toggle()
-    within(10, outage.gateway.is_ready)
+    eventually(outage.gateway.is_ready)
 
 
 def test_L12_R2_R5_what_needs_the_store_says_so_and_takes_no_cookie_away(outage: Wire, browser: NewBrowser, away: Any) -> None:
@@ -104,10 +104,10 @@ def test_L12_R2_R5_what_needs_the_store_says_so_and_takes_no_cookie_away(outage:
     assert all(asked[name].told == UNAVAILABLE for name in asked)
     assert PASSWORD not in str(outage.gateway.messages()) and "x" * 12 not in str(outage.gateway.messages())
     away()
-    within(10, lambda: alice.get("/who").status == 200)
-    assert within(5, lambda: alice.everywhere(times=8) == {"200"})
+    eventually(lambda: alice.get("/who").status == 200)
+    assert eventually(lambda: alice.everywhere(times=8) == {"200"})
     again = Browser(outage)
-    assert within(5, lambda: again.post("/auth/login", {"email": email, "password": PASSWORD}).status == 200)
+    assert eventually(lambda: again.post("/auth/login", {"email": email, "password": PASSWORD}).status == 200)
     assert Browser(outage).post("/auth/login", {"email": alice.email, "password": PASSWORD}).status == 200, "the old password"
 
 
@@ -121,11 +121,11 @@ def test_R5_a_logout_that_got_no_answer_is_not_told_as_done_and_is_done(outage: 
     told = copy.everywhere("/open/who", times=16) | copy.everywhere("/stale/who", times=16)
     assert "401 revoked-session" in told and told <= {"401 revoked-session", "200", UNAVAILABLE}
     away()
-    assert within(10, lambda: copy.everywhere(times=8) == {"401 revoked-session"})
+    assert eventually(lambda: copy.everywhere(times=8) == {"401 revoked-session"})
     assert copy.everywhere(without=("access",)) == {"401 revoked-session"}
     # A refresh asks a fresh replica: until then it is 503, which takes no cookie either.
-    assert within(5, lambda: copy.post("/auth/refresh", is_kept=False).told == "401 revoked-session")
-    assert within(5, lambda: bob.everywhere(times=8) == {"200"})
+    assert eventually(lambda: copy.post("/auth/refresh", is_kept=False).told == "401 revoked-session")
+    assert eventually(lambda: bob.everywhere(times=8) == {"200"})
 
 
 def test_S12_R2_rotations_that_were_on_their_way_are_one_rotation(outage: Wire, browser: NewBrowser, away: Any) -> None:
@@ -148,10 +148,10 @@ def test_S12_R2_rotations_that_were_on_their_way_are_one_rotation(outage: Wire, 
     for thread in threads:
         thread.join(60)
     assert set(told) <= {"200", UNAVAILABLE} and "200" in told
-    reply = within(10, lambda: _renewed(alice))
+    reply = eventually(lambda: _renewed(alice))
     assert claims_of(reply.cookies["access"])["gen"] == 2
     alice.keep(reply)
-    assert within(5, lambda: alice.everywhere(times=8) == {"200"})
+    assert eventually(lambda: alice.everywhere(times=8) == {"200"})
 
 
 def _renewed(alice: Browser) -> Reply | None:
@@ -178,7 +178,7 @@ def test_L12_logins_that_were_on_their_way_end_and_leave_nothing_half_done(outag
     for reply in replies:
         assert (reply.status == 200) == bool(reply.cookies.get("access"))
     opened = [Browser(outage, cookies=dict(reply.cookies)) for reply in replies if reply.status == 200]
-    within(10, lambda: alice.post("/auth/logout-all").status == 204)
+    eventually(lambda: alice.post("/auth/logout-all").status == 204)
     for one in (alice, *opened):
         assert one.everywhere(times=6) <= {"401 revoked-session", "401 no-token"}
 
@@ -191,20 +191,20 @@ def test_R5_a_worker_that_dies_with_a_promised_logout_is_followed_by_one_that_ke
     workers = outage.gateway.workers()
     store.freeze()
     try:
-        within(5, lambda: not outage.gateway.is_ready())
+        eventually(lambda: not outage.gateway.is_ready())
         assert alice.post("/auth/logout", is_kept=False).told == UNAVAILABLE
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
     finally:
         store.thaw()
-    within(20, outage.gateway.is_ready)
-    assert within(10, lambda: copy.everywhere(times=8) == {"401 revoked-session"})
+    eventually(outage.gateway.is_ready)
+    assert eventually(lambda: copy.everywhere(times=8) == {"401 revoked-session"})
     assert copy.everywhere(without=("access",), times=8) == {"401 revoked-session"}
 
 
 def test_S07_a_worker_that_is_killed_in_the_middle_of_rotations_leaves_one_successor(outage: Wire, browser: NewBrowser) -> None:
     alice = browser(wire=outage)
-    within(20, outage.gateway.is_ready)
+    eventually(outage.gateway.is_ready)
     stop = threading.Event()
     told: list[Reply] = []
 
@@ -224,11 +224,11 @@ def test_S07_a_worker_that_is_killed_in_the_middle_of_rotations_leaves_one_succe
     stop.set()
     for thread in threads:
         thread.join(30)
-    within(20, outage.gateway.is_ready)
+    eventually(outage.gateway.is_ready)
     assert {reply.told for reply in told} <= {"200", UNAVAILABLE, "0"}
     ids = {claims_of(reply.cookies["access"])["jti"] for reply in told if reply.cookies}
     assert len(ids) == 1
-    reply = within(10, lambda: _renewed(alice))
+    reply = eventually(lambda: _renewed(alice))
     assert claims_of(reply.cookies["access"])["jti"] in ids
     alice.keep(reply)
     assert alice.everywhere(times=8) == {"200"}
@@ -244,8 +244,8 @@ def test_L5_a_store_that_is_somebody_else_s_and_then_emptied_signs_nobody_in_and
     unmet = [browser(wire=outage) for _ in range(16)]
     log, epoch = store.command("HMGET", RECORD, "log", "epoch")  # type: ignore[misc]
     store.command("HSET", RECORD, "log", "another", "epoch", str(int(epoch) - 2**30))
-    within(5, lambda: not outage.gateway.is_ready())
-    within(5, lambda: alice.everywhere(times=8) == {UNAVAILABLE})
+    eventually(lambda: not outage.gateway.is_ready())
+    eventually(lambda: alice.everywhere(times=8) == {UNAVAILABLE})
     assert copy.everywhere(times=8) == {"401 revoked-session"}
     for reply in (
         Browser(outage).post("/auth/login", {"email": alice.email, "password": PASSWORD}),
@@ -256,20 +256,20 @@ def test_L5_a_store_that_is_somebody_else_s_and_then_emptied_signs_nobody_in_and
         assert reply.told == UNAVAILABLE and not reply.fields("set-cookie")
     signed_with = {key["kid"] for key in outage.gateway.call("GET", "/v1/keys").json()["keys"]}
     store.command("HSET", RECORD, "log", log, "epoch", epoch)
-    within(20, outage.gateway.is_ready)
-    within(5, lambda: bob.get("/who").status == 200)
+    eventually(outage.gateway.is_ready)
+    eventually(lambda: bob.get("/who").status == 200)
     store.flush()  # ours, and now it is empty: no operator is needed
     # At once: no worker has noticed yet, and none has these sessions in its memory.
     met = at_once(16, lambda place: unmet[place].open("/who", without=("access",) if place % 2 else (), is_kept=False))
     assert not any(reply.told == "200" for reply in met)
     assert not any(reply.fields("set-cookie") for reply in met if reply.told == UNAVAILABLE)
-    within(10, lambda: bob.everywhere(times=8) <= {"401 unknown-session", "401 expired-token"})
-    within(20, outage.gateway.is_ready)
+    eventually(lambda: bob.everywhere(times=8) <= {"401 unknown-session", "401 expired-token"})
+    eventually(outage.gateway.is_ready)
     assert signed_with <= {key["kid"] for key in outage.gateway.call("GET", "/v1/keys").json()["keys"]}
     assert copy.everywhere(times=8) <= {"401 revoked-session", "401 expired-token"}
     assert copy.everywhere(times=8, without=("access",)) == {"401 revoked-session"}
     again = Browser(outage)
-    within(10, lambda: again.post("/auth/login", {"email": bob.email, "password": PASSWORD}).status == 200)
+    eventually(lambda: again.post("/auth/login", {"email": bob.email, "password": PASSWORD}).status == 200)
     assert again.everywhere(times=8) == {"200"}
 
 
@@ -303,7 +303,7 @@ def test_L2_a_store_that_went_back_before_a_logout_lets_nobody_in_on_its_word(
         assert copy.everywhere(times=4) <= {"401 revoked-session", "401 expired-token"}
         assert copy.everywhere(times=4, without=("access",)) <= {"401 revoked-session", UNAVAILABLE}
         assert copy.post("/auth/refresh", is_kept=False).status in (401, 503)
-    assert within(10, lambda: bob.get("/who").status == 200), "what the workers knew was written back, and all goes on"
+    assert eventually(lambda: bob.get("/who").status == 200), "what the workers knew was written back, and all goes on"
     assert bob.everywhere(times=8) == {"200"}
     assert copy.everywhere(times=8, without=("access",)) == {"401 revoked-session"}
 
@@ -320,11 +320,11 @@ def test_R2_a_store_that_lost_a_rotation_signs_nobody_out_and_still_finds_the_th
     alice.get("/who", without=("access",))
     assert alice.claims()["gen"] == 3
     store.roll_back(older)
-    within(10, running.gateway.is_ready)
-    assert within(10, lambda: alice.get("/who", without=("access",)).status == 200)
+    eventually(running.gateway.is_ready)
+    assert eventually(lambda: alice.get("/who", without=("access",)).status == 200)
     assert alice.claims()["gen"] == 4
     assert thief.get("/who", without=("access",)).told == "401 refresh-reused"
-    assert within(5, lambda: alice.everywhere(times=8) == {"401 revoked-session"})
+    assert eventually(lambda: alice.everywhere(times=8) == {"401 revoked-session"})
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +351,7 @@ def test_S02_50_at_once_on_four_workers_are_one_rotation_and_no_alarm(four: Wire
         name = f'gateway_refreshes_total{{outcome="{outcome}"}}'
         return four.gateway.metrics()[name] - before[name]
 
-    within(5, lambda: grown("rotated") + grown("repeated") == 50)
+    eventually(lambda: grown("rotated") + grown("repeated") == 50)
     assert (grown("rotated"), grown("reused"), grown("refused")) == (1, 0, 0)
     alice.keep(replies[0])
     assert alice.everywhere(times=40) == {"200"}

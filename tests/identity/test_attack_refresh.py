@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from attacks.wire_gateway import Wire, at_once, wire, within
+from attacks.wire_gateway import Wire, at_once, wire
 from backends import Received, plain
 from browser import ACCOUNTS, ANDROID, PASSWORD, Browser, NewBrowser, claims_of
 from forging import SECRETS, ring_of
@@ -253,7 +253,7 @@ def test_W4_a_body_that_comes_slowly_ends_with_the_session(shop: Wire, browser: 
         assert alice.post("/auth/logout").status == 204
         rest = shop.rest_of(client)
     assert not rest or rest.startswith(b"HTTP/1.1 401")
-    within(5, lambda: any(b"/upload/slowly" in head for head in shop.background.backend.broken))
+    eventually(lambda: any(b"/upload/slowly" in head for head in shop.background.backend.broken))
     assert not shop.reached("/upload/slowly"), "the application never got it whole"
 
 
@@ -319,7 +319,7 @@ def test_W18_W11_a_handshake_brings_the_new_cookies_and_the_socket_outlives_furt
             time.sleep(0.5)
         assert alice.claims()["gen"] >= 4
         assert alice.post("/auth/logout").status == 204
-        assert within(3, lambda: not is_open(client))
+        assert eventually(lambda: not is_open(client))
 
 
 def test_W09_a_socket_whose_session_nobody_renews_is_closed(echoing: Wire, browser: NewBrowser) -> None:
@@ -327,7 +327,7 @@ def test_W09_a_socket_whose_session_nobody_renews_is_closed(echoing: Wire, brows
     client, head = socket_of(echoing, alice)
     with client:
         assert head.startswith("HTTP/1.1 101 ")
-        assert within(9, lambda: not is_open(client))
+        assert eventually(lambda: not is_open(client))
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_S11_a_thousand_sessions_that_expire_at_once_are_renewed_each_and_once(c
         now = running.gateway.metrics()
         return {name: now[key] - before[key] for name in names for key in [f'gateway_refreshes_total{{outcome="{name}"}}']}
 
-    within(5, lambda: grown()["rotated"] == 1000)
+    eventually(lambda: grown()["rotated"] == 1000)
     assert grown() == dict.fromkeys(names, 0.0) | {"rotated": 1000.0}
     users = {arrived.values("x-user")[0] for arrived in running.reached("/crowd/who")}
     assert len(users) == 1000, "and each of them is herself"

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from attacks.wire_gateway import Wire, at_once, within
+from attacks.wire_gateway import Wire, at_once
 from browser import ANDROID, Browser, NewBrowser, claims_of
+from live.running_gateway import eventually
 
 
 def refreshes(wire: Wire) -> dict[str, float]:
@@ -86,7 +87,7 @@ def test_200_parallel_requests_of_one_browser_are_one_rotation_and_200_answers(s
     assert {claims_of(reply.cookies["access"])["jti"] for reply in replies if reply.cookies} == {
         claims_of(replies[0].cookies["access"])["jti"]
     }
-    assert within(5, lambda: counted.is_now(rotated=1, repeated=199))
+    assert eventually(lambda: counted.is_now(rotated=1, repeated=199))
 
 
 def test_S02_50_at_the_endpoint_are_one_rotation_too(shop: Wire, browser: NewBrowser) -> None:
@@ -96,7 +97,7 @@ def test_S02_50_at_the_endpoint_are_one_rotation_too(shop: Wire, browser: NewBro
     assert {(reply.status, claims_of(reply.cookies["refresh"])["jti"]) for reply in replies} == {
         (200, claims_of(replies[0].cookies["refresh"])["jti"])
     }
-    assert within(5, lambda: counted.is_now(rotated=1, repeated=49))
+    assert eventually(lambda: counted.is_now(rotated=1, repeated=49))
 
 
 def test_R3_C1_a_request_of_another_site_rotates_nothing(shop: Wire, browser: NewBrowser) -> None:
@@ -145,9 +146,9 @@ def test_R2_the_grandparent_ends_the_family_on_every_worker(shop: Wire, browser:
     assert thief.get("/who", without=("access",)).told == "401 refresh-reused"
     assert alice.everywhere() == {"401 revoked-session"}
     assert alice.everywhere(without=("access",)) == {"401 revoked-session"}
-    assert within(5, lambda: counted.is_now(reused=1))
+    assert eventually(lambda: counted.is_now(reused=1))
     words = ("Refresh after revocation", f"sub={alice.email}", f"sid={alice.claims()['sid']}", "reason=refresh-reused")
-    assert within(5, lambda: any(all(word in line for word in words) for line in _messages(shop)))
+    assert eventually(lambda: any(all(word in line for word in words) for line in _messages(shop)))
 
 
 def test_R2_late_and_used_ends_the_family(quick_shop: Wire, browser: NewBrowser) -> None:
@@ -169,7 +170,7 @@ def test_R2_a_lost_answer_is_no_theft_however_late(quick_shop: Wire, browser: Ne
     assert reply.status == 200
     assert alice.claims()["gen"] == 2
     assert alice.get("/who").status == 200
-    assert within(5, lambda: counted.is_now(late=1))
+    assert eventually(lambda: counted.is_now(late=1))
 
 
 def test_S06_another_device_inside_the_grace_ends_the_family(shop: Wire, browser: NewBrowser) -> None:
@@ -198,7 +199,7 @@ def test_the_trail_tells_who_showed_the_reused_token_and_not_whose_it_was(shop: 
         events = shop.gateway.call("GET", "/v1/audit", params={"user": alice.email, "action": "refresh"}).json()["events"]
         return next(({"network": e["network"], "device": e["device"]} for e in events if e["reason"] == "reused"), {})
 
-    assert within(5, told) == {"network": "198.51.100.0/24", "device": "Chrome|Android|phone"}
+    assert eventually(told) == {"network": "198.51.100.0/24", "device": "Chrome|Android|phone"}
 
 
 # R4: what may still go out when the answer comes late.
@@ -230,7 +231,7 @@ def test_R4_a_late_answer_does_not_restore_what_a_logout_took(shop: Wire, browse
     answers = []
     asking = threading.Thread(target=lambda: answers.append(alice.get("/slow/report", without=("access",), is_kept=False)))
     asking.start()
-    within(5, lambda: shop.reached("/slow/report"))
+    eventually(lambda: shop.reached("/slow/report"))
     assert alice.post("/auth/logout", is_kept=False).status == 204
     slow.set()
     asking.join(10)
@@ -242,7 +243,7 @@ def test_R4_a_late_answer_does_not_bring_back_an_older_generation(shop: Wire, br
     answers = []
     asking = threading.Thread(target=lambda: answers.append(alice.get("/slow/older", without=("access",), is_kept=False)))
     asking.start()
-    within(5, lambda: shop.reached("/slow/older"))
+    eventually(lambda: shop.reached("/slow/older"))
     alice.get("/who", without=("access",))
     for _ in range(24):
         alice.get("/who", without=("access",))  # both workers have met a newer generation by now

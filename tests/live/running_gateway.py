@@ -18,18 +18,18 @@ from typing import Any, TypeVar
 import httpx
 import yaml
 from issuing import Provider, Signer, key_set, rsa_signer
+from patience import PATIENCE_S
 from ports import free_port
 
 ADMIN_TOKEN = "an-admin-token-for-tests-of-32-bytes-or-more"
 ISSUER = "https://idp.example"
-WITHIN_S = 20.0
 CONNECTIONS = 24
 """New connections that reach both of two workers but once in 2^23 times."""
 
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T], within_s: float = WITHIN_S) -> T:
+def eventually(ask: Callable[[], T], within_s: float = PATIENCE_S) -> T:
     """The first true answer. Waits for what other processes bring about; fails by deadline, never by being early."""
     deadline = time.monotonic() + within_s
     while not (answer := ask()):
@@ -75,7 +75,7 @@ class RunningGateway:
             "upstreams": {name: {"url": url} for name, url in upstreams.items()},
             "routes": routes,
         } | settings
-        self._client = httpx.Client(timeout=20, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+        self._client = httpx.Client(timeout=PATIENCE_S, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
         self.url = ""
 
     @property
@@ -135,7 +135,7 @@ class RunningGateway:
         """Until it has ended; its exit code."""
         assert self._process is not None
         try:
-            return self._process.wait(WITHIN_S)
+            return self._process.wait(PATIENCE_S)
         finally:
             self._process.kill()
 
@@ -181,7 +181,7 @@ class RunningGateway:
         assert answer.status_code == 200, answer.text
         return complete(answer.json())
 
-    def command(self, name: str, *arguments: str, deadline_s: float = WITHIN_S) -> "subprocess.CompletedProcess[str]":
+    def command(self, name: str, *arguments: str, deadline_s: float = PATIENCE_S) -> "subprocess.CompletedProcess[str]":
         """A command that reads this gateway's configuration."""
         command = [sys.executable, "-m", "gateway", *name.split(" "), "-c", str(self.configuration), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, check=False, env=environment())

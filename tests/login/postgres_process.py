@@ -13,7 +13,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-DEADLINE_S = 30.0
+from patience import PATIENCE_S
+
 SUPERUSER = "gateway"
 
 
@@ -103,7 +104,7 @@ class PostgresProcess:
         return done.stdout
 
     def _wait_until_it_answers(self) -> None:
-        deadline = monotonic() + DEADLINE_S
+        deadline = monotonic() + PATIENCE_S
         while True:
             try:
                 self.sql("SELECT 1")

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from attacks.wire_gateway import Answer, Wire, issuer, within
+from attacks.wire_gateway import Answer, Wire, issuer
 from identity.browser import ACCOUNTS
 from issuing import Signer, ec_signer
+from live.running_gateway import eventually
 
-START_WITHIN_S = 60.0
 ACCESS_TTL_S = 2.0
 SETTINGS: dict[str, Any] = ACCOUNTS | {
     "tokens": {"access_ttl": f"{ACCESS_TTL_S:g}s"},
@@ -110,8 +110,8 @@ class RoughGateway(Wire):
         try:
             self.gateway.start()
         except AssertionError:
-            self.gateway.url = within(START_WITHIN_S, self.gateway._announced)
-            within(START_WITHIN_S, self.gateway.is_ready)
+            self.gateway.url = eventually(self.gateway._announced)
+            eventually(self.gateway.is_ready)
 
     def processes(self, mark: bytes) -> list[int]:
         """Children of the supervisor whose command line has this word. NB: the store rewrites its own."""
@@ -140,7 +140,7 @@ def rough_gateway(folder: Path, keys: int) -> Iterator[RoughGateway]:
     running = RoughGateway(folder, keys)
     try:
         running.start()
-        within(START_WITHIN_S, lambda: running.admin("GET", "/v1/keys")[1].get("keys"))
+        eventually(lambda: running.admin("GET", "/v1/keys")[1].get("keys"))
         yield running
     finally:
         running.wake()

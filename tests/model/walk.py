@@ -19,15 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from attacks.wire_gateway import at_once, within
+from attacks.wire_gateway import at_once
 from identity.browser import PASSWORD, Browser, Reply, claims_of
 from issuing import OMITTED, Signer
-from live.running_gateway import ISSUER
+from live.running_gateway import ISSUER, eventually
 from model.outcome import AWAY, PASSED, Fate, broken_promise, is_honest
 from model.rough_gateway import RoughGateway
+from patience import PATIENCE_S
 
 STEPS = 12
-SETTLED_WITHIN_S = 60.0
 
 
 class Broken(AssertionError):
@@ -134,7 +134,7 @@ class Walk:
     def _begin(self) -> None:
         for _ in range(2):
             person = Person(f"walker-{self._seed}-{len(self._people)}@example.com")
-            reply = within(20, lambda person=person: self._registered(person))  # type: ignore[misc]
+            reply = eventually(lambda person=person: self._registered(person))  # type: ignore[misc]
             assert reply in (201, 409)
             self._people.append(person)
             self._sign_in(person)
@@ -155,7 +155,7 @@ class Walk:
                 del subjects["key"]
             subjects["user"] = f"idp|{subjects['user']}"
             visitor = Visitor(token, subjects)
-            within(20, lambda visitor=visitor: self._gateway.show(visitor.token).status == 200)  # type: ignore[misc]
+            eventually(lambda visitor=visitor: self._gateway.show(visitor.token).status == 200)  # type: ignore[misc]
             self._visitors.append(visitor)
 
     def _registered(self, person: Person) -> int:
@@ -352,7 +352,7 @@ class Walk:
         self._note("settle")
         gateway = self._gateway
         gateway.wake()
-        within(SETTLED_WITHIN_S, gateway.gateway.is_ready)
+        eventually(gateway.gateway.is_ready)
         for visitor in self._visitors:
             self._settled(visitor.expected, lambda visitor=visitor: gateway.show(visitor.token).told, visitor)  # type: ignore[misc]
         for guest in self._guests:
@@ -368,7 +368,7 @@ class Walk:
 
     def _settled(self, fate: Fate, ask: Callable[[], str], whose: object) -> None:
         """What is said once everything works: let in, or refused, and by every connection the same."""
-        deadline = time.monotonic() + SETTLED_WITHIN_S
+        deadline = time.monotonic() + PATIENCE_S
         told: list[str] = []
         while len(told) < 4:
             answer = ask()

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from enforce.mmdb import write
 from old_shop import OldShop
+from patience import PATIENCE_S
 from playwright.async_api import Browser, async_playwright, expect
 from shops import Shop, StartShop, Visit, self_signed, started
 from store_process import StoreProcess
@@ -23,7 +24,7 @@ from visitor import LAPTOP, Visitor
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
-expect.set_options(timeout=10_000)  # another process may have the processor
+expect.set_options(timeout=PATIENCE_S * 1000)  # another process may have the processor
 _numbers = itertools.count(1)
 
 

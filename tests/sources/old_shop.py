@@ -18,8 +18,8 @@ from html import escape
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from patience import PATIENCE_S
 
-PATIENCE_S = 10.0
 PAGE = """<!doctype html><html lang="en"><title>{path}</title><link rel="icon" href="data:,">
 <h1>Orders of {user}</h1><p id="path">{path}</p><a href="/auth/devices">Your devices</a></html>"""
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from live.running_gateway import RunningGateway
 from old_shop import OldShop
+from patience import PATIENCE_S
 from ports import free_port
 from visitor import PASSWORD, Visitor
 
@@ -49,7 +50,9 @@ class Shop(RunningGateway):
         routes = settings.pop("routes", ROUTES)
         upstreams = {"app": old.url, **settings.pop("upstreams", {})}
         super().__init__(folder, upstreams, routes, **(defaults | settings))
-        self._client = httpx.Client(timeout=20, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
+        self._client = httpx.Client(
+            timeout=PATIENCE_S, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
         self.old = old
         self.elsewhere = f"http://localhost:{old.port}"  # another site: its name differs
         self.public_url = str((defaults | settings)["public_url"])
