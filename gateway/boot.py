@@ -2,7 +2,8 @@
 
 The supervisor makes it, `gateway worker` reads it. It holds no secret, and it travels in the environment because a command line
 can be read by every user of the machine. What has to be secret, and what must be the same for all workers of a configuration
-whatever has become of the files since, is handed over in memory: the configuration as it was judged, certificate and key.
+whatever has become of the files since, is handed over in memory: the configuration as it was judged (with it the store's URL,
+which may hold a password), certificate and key. Settings in the supervisor's own environment are not inherited.
 
 A worker belongs to its supervisor and ends with it (`lifeline.py`): the workers of a killed supervisor would serve on,
 unwatched, with nobody to remove them from the log's registry.
@@ -24,7 +25,8 @@ class Boot:
     `index` is its number among the `workers` of its configuration, and of its block of cells. `seat` is its own among all workers
     that live, those of a former configuration too: what it keeps on the disk is kept under it. `config_fd` holds what the
     supervisor judged, `tls_fds` certificate and key, or nothing. Sockets to accept from come over `control_fd`. `lock_fd` is any
-    file that all processes have. `incarnation` is fresh for every start, so a restarted worker is never taken for its
+    file that all processes have. `embedded_store` is the URL of the embedded store's socket; empty: there is none, and the
+    configuration says where the store is. `incarnation` is fresh for every start, so a restarted worker is never taken for its
     predecessor [W1].
     """
 
@@ -36,7 +38,7 @@ class Boot:
     tls_fds: tuple[int, ...]
     lock_fd: int
     control_fd: int
-    store_url: str
+    embedded_store: str
     incarnation: str
     supervisor_pid: int
 
@@ -50,8 +52,9 @@ class Boot:
         return cls(**fields)
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The environment to start the worker with."""
-        return {**inherited, ENVIRONMENT_NAME: self.to_json()}
+        """The environment to start the worker with: without `GATEWAY_…`, which are settings that the configuration holds."""
+        kept = {name: value for name, value in inherited.items() if not name.startswith("GATEWAY_")}
+        return {**kept, ENVIRONMENT_NAME: self.to_json()}
 
     def descriptors(self) -> Sequence[int]:
         """What the worker must inherit."""

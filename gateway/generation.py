@@ -33,7 +33,7 @@ class Surroundings:
     """What all generations of a supervisor have in common. `on_end` is told of each worker whose life is over."""
 
     command: Sequence[str]
-    store_url: str
+    embedded_store: str
     lock_fd: int
     on_end: Callable[[str], None]
     on_news: Callable[[], None]
@@ -139,7 +139,7 @@ class Generation:
             tls_fds=self._tls_fds,
             lock_fd=around.lock_fd,
             control_fd=-1,
-            store_url=around.store_url,
+            embedded_store=around.embedded_store,
             incarnation="",
             supervisor_pid=os.getpid(),
         )

@@ -51,12 +51,10 @@ class Storekeeper:
         "_unfit",
         "log",
         "shown_url",
-        "url",
     )
 
     def __init__(
         self,
-        url: str,
         shown_url: str,
         server: EmbeddedServer | None,
         client: Store,
@@ -64,7 +62,6 @@ class Storekeeper:
         clock: Clock,
         knocked: Callable[[float], None],
     ) -> None:
-        self.url = url
         self.shown_url = shown_url
         self.log = log
         self._server = server
@@ -87,11 +84,16 @@ class Storekeeper:
             url = await server.start()
         client = connect(url, max_connections=MOST_CONNECTIONS)
         log = _log(client, clock, config)
-        return cls(url, without_password(config.store.url), server, client, log, clock, knocked)
+        return cls(without_password(config.store.url), server, client, log, clock, knocked)
 
     def log_for(self, config: Config) -> RevocationLog:
         """The log by the rules of a new configuration."""
         return _log(self._client, self._clock, config)
+
+    @property
+    def embedded_url(self) -> str:
+        """Where the embedded server answers; empty: the store is somebody else's."""
+        return self._server.url if self._server is not None else ""
 
     @property
     def client(self) -> Store:

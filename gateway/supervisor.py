@@ -493,7 +493,7 @@ class Supervisor:
         return (seat for seat in counting() if seat not in taken)
 
     def _around(self, store: Storekeeper) -> Surroundings:
-        return Surroundings(self._command, store.url, self.lock_fd, self._bury, self._news.set)
+        return Surroundings(self._command, store.embedded_url, self.lock_fd, self._bury, self._news.set)
 
     def _bury(self, incarnation: str) -> None:
         """A worker is gone, waited for by the kernel's own word: its connections are closed, its membership is over [W2]."""

@@ -84,6 +84,7 @@ class Worker:
         self._boot = boot
         self._config = config
         self._directory = loaded.directory
+        self._store_url = boot.embedded_store or config.store.url
         self._clock = Clock()
         layout = Layout.of(config)
         cells = Cells.attach(boot.cells_fd, layout.block, boot.workers + 2)
@@ -107,7 +108,7 @@ class Worker:
             loop.add_signal_handler(name, self._end)
         config, boot = self._config, self._boot
         line = WorkerLine(boot.control_fd)
-        inside = build_inside(config, self._secrets, self._view, self._clock, self._metrics, boot.store_url, boot.seat)
+        inside = build_inside(config, self._secrets, self._view, self._clock, self._metrics, self._store_url, boot.seat)
         access = AccessLog(self._lines, is_text=config.log.format == "text")
         tracer = build_tracer(config, self._secrets, self._metrics)
         plane = build_plane(config, inside, self._clock, self._metrics, access, self._ask_for_keys, tracer)
@@ -202,7 +203,7 @@ class Worker:
                 logger.warning("wrote the signing keys back to the store that had lost them")
 
         return Follower(
-            self._boot.store_url,
+            self._store_url,
             self._view,
             self._clock,
             incarnation=self._boot.incarnation,

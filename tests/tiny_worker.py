@@ -43,7 +43,9 @@ async def main() -> None:
     clock = Clock()
     view = View(config.store.max_entries)
     staleness = config.store.max_staleness
-    follower = Follower(boot.store_url, view, clock, incarnation=boot.incarnation, max_staleness=staleness)
+    follower = Follower(
+        boot.embedded_store or config.store.url, view, clock, incarnation=boot.incarnation, max_staleness=staleness
+    )
     following = asyncio.create_task(follower.run())
     line = WorkerLine(boot.control_fd)
     line.say_prepared()

@@ -20,6 +20,7 @@ from gateway.listeners import CannotListen
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect
 from gateway.store.embedded import EmbeddedServer
+from gateway.supervisor import WORKER_COMMAND
 
 
 @pytest.fixture
@@ -38,6 +39,17 @@ def test_a_boot_letter_survives_the_envelope():
     assert Boot.from_json(boot.to_json()) == boot
     assert boot.descriptors() == [7, 8, 9, 10, 11, 12]
     assert Boot.from_json(boot.environment({"PATH": "/bin"})["GATEWAY_BOOT"]) == boot
+
+
+async def test_a_worker_s_environment_holds_no_password_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A real worker: whoever may see the environment of a process, in a crash's report say, sees no more than that."""
+    url = "redis://gateway:a-password-of-the-store@127.0.0.1:9/0"
+    monkeypatch.setenv("GATEWAY_STORE__URL", url)
+    async with running(configuration(tmp_path, url, workers=1), WORKER_COMMAND, until="admin_address") as gateway:
+        environment = Path(f"/proc/{gateway.pids()[0]}/environ").read_bytes()
+    assert b"GATEWAY_BOOT=" in environment
+    assert b"PATH=" in environment
+    assert b"a-password-of-the-store" not in environment
 
 
 async def test_ready_when_every_worker_is_live_and_says_so_once(declared: str, tmp_path: Path):
