@@ -12,7 +12,7 @@ unwatched, with nobody to remove them from the log's registry.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
 ENVIRONMENT_NAME: Final = "GATEWAY_BOOT"
@@ -59,6 +59,11 @@ class Boot:
     def descriptors(self) -> Sequence[int]:
         """What the worker must inherit."""
         return [self.cells_fd, self.config_fd, *self.tls_fds, self.lock_fd, self.control_fd]
+
+    def holding(self, descriptors: Sequence[int]) -> Self:
+        """The same letter where the `descriptors()`, in their order, have other numbers."""
+        cells, config, *tls, lock, control = descriptors
+        return replace(self, cells_fd=cells, config_fd=config, tls_fds=tuple(tls), lock_fd=lock, control_fd=control)
 
 
 def hand_over(data: bytes, name: str = "gateway-configuration") -> int:
