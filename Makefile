@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Some hundred processes start in a run of the tests: whatever the environment says, what is compiled is kept.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test chaos soak fuzz check fmt bench schema boards rules image clean
 
