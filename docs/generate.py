@@ -64,7 +64,8 @@ Refused, because it could be read in two ways or cannot work:
 
 Warned about, because it is probably not what was meant, or opens something:
 
-- an upstream or issuer that no route uses; no routes; routes that nobody can pass
+- an upstream or issuer that no route uses; no routes; routes that nobody can pass; an upstream for which as many clients may wait
+  as a worker has connections
 - an admin listener that other machines can reach; `trusted_proxies` that believes everybody; an easily guessed secret; a TLS
   key that everybody can read
 - `on_outage: allow`; `cache: shared`; `groups` where several issuers (or one and the accounts) grant them, where none does, or

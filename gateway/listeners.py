@@ -18,6 +18,7 @@ behind by a dead gateway is removed; one that somebody answers on is not. A sock
 """
 
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ from gateway.config.address import Address
 from gateway.errors import GatewayError
 
 BACKLOG: Final = 4096
+MOST_DESCRIPTORS: Final = 1 << 20  # of one process; the highest number of connections that can be configured
 
 Inherited = Sequence[tuple[str, socket.socket]]
 
@@ -130,6 +132,18 @@ class Listeners:
         for listener in self._listeners:
             if listener not in kept:
                 listener.close()
+
+
+def allow_descriptors() -> None:
+    """As many as this process may have at all, for itself and for its workers, which inherit it.
+
+    Many a system begins with 1024 and allows a thousand times that: an application that hangs would use them up by itself, since
+    so many clients may wait for it, and then nobody else is accepted either.
+    """
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MOST_DESCRIPTORS)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _matched(addresses: Sequence[Address], inherited: Inherited) -> list[Listener]:

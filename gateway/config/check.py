@@ -17,7 +17,7 @@ from gateway.config import check_identity
 from gateway.config.address import Address
 from gateway.config.findings import Refused, Warned, has_accounts, known, needs_file, own_issuer
 from gateway.config.problems import Location, Problem, did_you_mean
-from gateway.config.schema import Admin, RouteConfig, Store, Tls, Tokens, Tracing, Upstream, Webhook
+from gateway.config.schema import Admin, Limits, RouteConfig, Store, Tls, Tokens, Tracing, Upstream, Webhook
 from gateway.config.validation import Draft
 
 _RESERVED_ROUTES: Final = {
@@ -153,6 +153,7 @@ def _upstreams(draft: Draft) -> Iterator[Problem]:
             yield Warned(("upstreams", name), "is used by no route", at_key=True)
         if upstream is not None:
             yield from _urls(("upstreams", name, "url"), upstream)
+            yield from _held(("upstreams", name), upstream, draft.blocks.get("limits"))
         if upstream is not None and not upstream.is_tls and "tls" in upstream.model_fields_set and upstream.tls.model_fields_set:
             if upstream.tls != type(upstream.tls)():
                 yield Warned(("upstreams", name, "tls"), "has no effect, the URL is not https://", at_key=True)
@@ -167,6 +168,14 @@ def _urls(here: Location, upstream: Upstream) -> Iterator[Problem]:
             yield Refused((*here, index), "is listed twice")
         if url.startswith("https://") != upstream.is_tls:
             yield Refused((*here, index), "mixes https:// with addresses without TLS", "make it two upstreams")
+
+
+def _held(here: Location, upstream: Upstream, limits: Limits | None) -> Iterator[Problem]:
+    """What an application that hangs holds is nobody else's."""
+    most = len(upstream.url) * (upstream.max_connections + upstream.max_waiting)
+    if limits is not None and most >= limits.connections:
+        what = f"may hold {most} client connections of a worker when it hangs, and limits.connections is {limits.connections}"
+        yield Warned(here, what, "lower max_waiting or max_connections, which count for each address", at_key=True)
 
 
 def _routes(draft: Draft) -> Iterator[Problem]:

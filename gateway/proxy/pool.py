@@ -123,6 +123,7 @@ class Pool:
             self._queue.append(waiting)
             self._plane.loop.call_soon(self._hand_over, self._idle.pop())  # when the exchange waits for it
             return True
+        self._forget_who_left()
         free = max(0, self.config.max_connections - len(self._open) - len(self._opening))
         if not self.health.is_reachable or len(self._queue) >= len(self._opening) + free + self.config.max_waiting:
             return False
@@ -173,6 +174,7 @@ class Pool:
         self._plane.report.metrics.upstream_connections(-1)
         self._open.discard(connection)
         self.retire(connection)
+        self._forget_who_left()
         self._open_for_the_queue()
 
     def tick(self, now: float) -> None:
@@ -198,6 +200,11 @@ class Pool:
         await asyncio.gather(*self._opening, return_exceptions=True)
         for connection in tuple(self._open):
             connection.close()
+
+    def _forget_who_left(self) -> None:
+        """At the front of the queue; who left further back is noticed at the next tick, or when he has come to the front."""
+        while self._queue and not self._queue[0].is_wanted:
+            self._queue.popleft()
 
     def _open_for_the_queue(self) -> None:
         waiting = len(self._queue) - len(self._opening)

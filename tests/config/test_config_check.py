@@ -347,6 +347,13 @@ def test_an_upstream_that_is_not_verified_is_warned_about(tmp_path):
     assert "upstreams.app.tls: has no effect" in warnings(tmp_path, text)[0]
 
 
+def test_an_upstream_that_may_take_all_client_connections_is_warned_about(tmp_path):
+    text = MINIMAL.replace("{url: http://127.0.0.1:8000}", "{url: [http://a, http://b], max_connections: 10, max_waiting: 40}")
+    told = warnings(tmp_path, text + "limits: {connections: 100}\n")
+    assert "upstreams.app: may hold 100 client connections of a worker when it hangs, and limits.connections is 100" in told[0]
+    assert not any("may hold" in warning for warning in warnings(tmp_path, text + "limits: {connections: 101}\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,11 @@ def test_a_path_that_somebody_else_took_over_is_left_to_them(tmp_path: Path):
     path.write_text("theirs")
     listeners.close()
     assert path.read_text() == "theirs"
+
+
+def test_a_process_takes_as_many_descriptors_as_it_may_have():
+    program = (
+        "from resource import *; from gateway.listeners import allow_descriptors; setrlimit(RLIMIT_NOFILE, (256, 999));"
+        "allow_descriptors(); print(getrlimit(RLIMIT_NOFILE))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "(999, 999)\n"
