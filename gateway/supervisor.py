@@ -31,7 +31,6 @@ import uvloop
 
 from gateway.admin.health import Readiness, StoreStatus, WorkerStatus
 from gateway.boot import hand_over
-from gateway.child import Child
 from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.schema import Log
@@ -341,11 +340,10 @@ class Supervisor:
 
     async def _say_goodbye(self, store: Storekeeper) -> None:
         """The removals of the last workers may be under way still; an orderly end waits a moment for them."""
+        lives = [child.incarnation for child in self._succession.children() if child.started_at]
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
-                await asyncio.gather(
-                    *(store.remove(child.incarnation) for child in self._succession.children() if child.started_at)
-                )
+                await asyncio.gather(*map(store.remove, lives))
 
     # What the rest is made of.
 

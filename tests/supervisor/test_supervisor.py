@@ -110,7 +110,8 @@ async def test_a_worker_that_takes_too_much_memory_is_replaced_with_its_neighbou
 ):
     monkeypatch.setattr("gateway.supervisor.OLD_ENOUGH_S", 2.0)
     loaded = configuration(tmp_path, declared)
-    loaded = load(loaded.path, {}, text=loaded.text + "limits: {worker_memory: 1MiB}\n")
+    loaded.path.write_text(loaded.text + "limits: {worker_memory: 1MiB}\n")
+    loaded = load(loaded.path, {})
     async with running(loaded) as gateway:
         before = gateway.pids()
         await eventually(lambda: not set(before) & set(gateway.pids()))
@@ -133,14 +134,14 @@ async def test_a_configuration_whose_workers_end_at_once_is_given_up(
         await eventually(lambda: "stays as it was: a new worker ended as soon as it was started" in caplog.text)
         assert gateway.pids() == before
         assert await value(gateway, 'gateway_config_reloads_total{result="failure"}') == 1
-        await eventually(lambda: not gateway.supervisor._past)
+        await eventually(lambda: not gateway.supervisor._succession.past)
 
 
 async def test_workers_that_know_what_is_revoked_are_not_replaced_by_some_that_do_not(
     store_process: StoreProcess, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """During an outage of the store: routes with `on_outage: stale` go on by what the present workers know."""
-    monkeypatch.setattr("gateway.supervisor.PREPARED_WITHIN_S", 3.0)
+    monkeypatch.setattr("gateway.succession.PREPARED_WITHIN_S", 3.0)
     client = connect(store_process.url)
     await RevocationLog(client, clock, 2.0).declare()
     await client.aclose()
@@ -156,7 +157,7 @@ async def test_workers_that_know_what_is_revoked_are_not_replaced_by_some_that_d
 async def test_of_many_configurations_that_still_finish_the_oldest_is_told_to_end(
     declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("gateway.supervisor.MOST_PAST", 1)
+    monkeypatch.setattr("gateway.succession.MOST_PAST", 1)
     async with running(configuration(tmp_path, declared, workers=1, drain="1h"), (*TINY_WORKER, "busy")) as gateway:
         pids: list[int | None] = []
 
