@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from gateway.config.store_url import StoreUrl, parse_store_url
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.store.cluster import HOME_SLOT, ClusterStore, Nodes, SlotPlace
-from gateway.store.moving import Address, MovingPool
+from gateway.store.failover_pool import Address, FailoverPool
 from gateway.store.sentinel import SentinelPlace
 
 Store = Redis
@@ -119,14 +119,14 @@ def _sentinel(url: StoreUrl, options: dict[str, Any]) -> Store:
     shared = _server_options(url, options)
     theirs = shared | {"db": 0, "username": url.sentinel_user, "password": url.sentinel_password, "max_connections": 1}
     sentinels = [_at(address, theirs) for address in url.hosts]
-    client: Store = Redis.from_pool(MovingPool(SentinelPlace(sentinels, url.service, options["socket_timeout"]), **shared))
+    client: Store = Redis.from_pool(FailoverPool(SentinelPlace(sentinels, url.service, options["socket_timeout"]), **shared))
     return client
 
 
 def _cluster(url: StoreUrl, options: dict[str, Any]) -> Store:
     shared = _server_options(url, options)
     nodes = Nodes(url.hosts, lambda address: _at(address, shared), options["socket_timeout"])
-    return ClusterStore(MovingPool(SlotPlace(nodes, HOME_SLOT), **shared), nodes)
+    return ClusterStore(FailoverPool(SlotPlace(nodes, HOME_SLOT), **shared), nodes)
 
 
 def _server_options(url: StoreUrl, options: dict[str, Any]) -> dict[str, Any]:

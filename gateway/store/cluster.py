@@ -1,6 +1,6 @@
 """A cluster as one store: each command goes to the node that has its slot.
 
-    ClusterStore ──► slot of {log} ──► a pool that follows that slot (moving.py): the log, its register, acks, durability
+    ClusterStore ──► slot of {log} ──► a pool that follows that slot (failover_pool.py): the log, its register, acks, durability
                  └─► other slots ──► a pool for each node: sessions {sub}, the trail {audit}, limits, first uses…
 
 What concerns the log asks for a connection of its own, for messages and for the connection that wrote (`WAIT`); so the store *is*
@@ -28,9 +28,10 @@ from redis.exceptions import AskError, MovedError, RedisError
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
-from gateway.store.asking import newest
-from gateway.store.moving import Address, MovingPool, says_wrong_server
-from gateway.store.slots import Map, read_nodes, slot_of, slot_of_command
+from gateway.store.cluster_slots import Map, read_nodes, slot_of, slot_of_command
+from gateway.store.failover_pool import Address, FailoverPool, says_wrong_server
+from gateway.store.newest_answer import newest
+from gateway.store.single_flight import SingleFlight
 
 HOME_SLOT: Final = slot_of("{log}")
 _REDIRECTIONS: Final = 4
@@ -48,7 +49,7 @@ class Nodes:
         self._heard_of: tuple[Address, ...] = ()
         self._map: Map | None = None
         self._moved: dict[int, Address] = {}
-        self._asking: asyncio.Task[Map] | None = None
+        self._question = SingleFlight(self._ask_some, self._heard)
 
     def __repr__(self) -> str:
         return f"<Nodes {self._map.masters() if self._map else self._seeds}>"
@@ -57,7 +58,7 @@ class Nodes:
         """The node that has the slot. Raises the client library's `ConnectionError`."""
         if (moved := self._moved.get(slot)) is not None:
             return moved
-        found = (self._map or await self._ask()).nodes[slot]
+        found = (self._map or await self._question.answer()).nodes[slot]
         if found is None:
             self.forget()
             raise NoConnection(f"no node of the cluster has slot {slot}")
@@ -65,7 +66,7 @@ class Nodes:
 
     async def masters(self) -> tuple[Address, ...]:
         """Every node that has a slot, as they are now."""
-        return (await self._ask()).masters()
+        return (await self._question.answer()).masters()
 
     def client_of(self, node: Address) -> Redis:
         """The client of one node."""
@@ -84,24 +85,13 @@ class Nodes:
         self._moved.clear()
 
     async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        await self._question.close()
         for client in self._clients.values():
             await client.aclose()
 
-    async def _ask(self) -> Map:
-        """Those who ask at the same time share the answer."""
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_some())
-            self._asking.add_done_callback(self._note)
-        return await asyncio.shield(self._asking)
-
-    def _note(self, task: "asyncio.Task[Map]") -> None:
-        self._asking = None
-        if not task.cancelled() and task.exception() is None:
-            self.forget()
-            self._map = task.result()
+    def _heard(self, found: Map) -> None:
+        self.forget()
+        self._map = found
 
     async def _ask_some(self) -> Map:
         known = tuple(dict.fromkeys((*self._heard_of, *self._seeds)))
@@ -143,7 +133,7 @@ class SlotPlace:
 class ClusterStore(Redis):
     """The client of the log's node, which sends commands about other keys to their nodes."""
 
-    def __init__(self, pool: MovingPool, nodes: Nodes) -> None:
+    def __init__(self, pool: FailoverPool, nodes: Nodes) -> None:
         super().__init__(connection_pool=pool)
         self.auto_close_connection_pool = True
         self.nodes = nodes
@@ -153,13 +143,15 @@ class ClusterStore(Redis):
         return Redis(connection_pool=self.connection_pool, single_connection_client=True)
 
     async def execute_command(self, *parts: Any, **options: Any) -> Any:
+        """On the node that has the slot. Who is told that it has moved has done nothing yet, and follows."""
         slot = slot_of_command(parts)
-        if slot is not None and slot != HOME_SLOT:
-            return await self._elsewhere(slot, parts, options)
         for _ in range(_REDIRECTIONS):
-            with suppress(MovedError):  # nothing was done, and the connection is gone: the next one finds the node
-                return await super().execute_command(*parts, **options)  # type: ignore[no-untyped-call]
-        raise _disagreement(HOME_SLOT)
+            with suppress(MovedError):
+                if slot is None or slot == HOME_SLOT:
+                    return await super().execute_command(*parts, **options)  # type: ignore[no-untyped-call]
+                return await self._on_its_node(slot, parts, options)
+        self.nodes.forget()
+        raise NoConnection(f"the nodes of the cluster do not agree about slot {HOME_SLOT if slot is None else slot}")
 
     async def many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Each command on its node, those of one node in one write. A command's error answer is the `RedisError` in its place."""
@@ -191,21 +183,19 @@ class ClusterStore(Redis):
         except RedisError as error:
             return error
 
-    async def _elsewhere(self, slot: int, parts: Sequence[Any], options: dict[str, Any]) -> Any:
-        for _ in range(_REDIRECTIONS):
-            node = await self.nodes.address_of(slot)
-            try:
-                return await self.nodes.client_of(node).execute_command(*parts, **options)  # type: ignore[no-untyped-call]
-            except MovedError as moved:
-                self.nodes.note_moved(slot, (moved.host or node[0], moved.port))
-            except AskError as asked:
-                return await self._ask_there((asked.host or node[0], asked.port), parts)
-            except (RedisError, OSError) as error:
-                if says_wrong_server(error) or isinstance(error, (OSError, NoConnection, NoAnswer)):
-                    self.nodes.forget()
-                raise
-        self.nodes.forget()
-        raise _disagreement(slot)
+    async def _on_its_node(self, slot: int, parts: Sequence[Any], options: dict[str, Any]) -> Any:
+        node = await self.nodes.address_of(slot)
+        try:
+            return await self.nodes.client_of(node).execute_command(*parts, **options)  # type: ignore[no-untyped-call]
+        except MovedError as moved:
+            self.nodes.note_moved(slot, (moved.host or node[0], moved.port))
+            raise
+        except AskError as asked:
+            return await self._ask_there((asked.host or node[0], asked.port), parts)
+        except (RedisError, OSError) as error:
+            if says_wrong_server(error) or isinstance(error, (OSError, NoConnection, NoAnswer)):
+                self.nodes.forget()
+            raise
 
     async def _ask_there(self, node: Address, parts: Sequence[Any]) -> Any:
         """While the slot is being moved: what is not here any more is there, for whoever says that he was sent."""
@@ -213,10 +203,6 @@ class ClusterStore(Redis):
         pipeline.execute_command("ASKING")
         pipeline.execute_command(*parts)
         return (await pipeline.execute())[1]
-
-
-def _disagreement(slot: int) -> NoConnection:
-    return NoConnection(f"the nodes of the cluster do not agree about slot {slot}")
 
 
 def _is_redirection(answer: object) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.errors import StoreUnfit
 from gateway.store.client import Store, each_server, store_errors
-from gateway.store.moving import MovingPool
+from gateway.store.failover_pool import FailoverPool
 
 _KEEPS_EVERYTHING: Final = "noeviction"
 
@@ -31,7 +31,7 @@ async def refuse_unfit(store: Store) -> None:
 
 def has_failover(store: Store) -> bool:
     """Whether somebody makes another server the master by himself: sentinels, or a cluster."""
-    return isinstance(store.connection_pool, MovingPool)
+    return isinstance(store.connection_pool, FailoverPool)
 
 
 def problems_of(memory: Mapping[str, Any], replication: Mapping[str, Any], *, has_failover: bool) -> Iterator[str]:

@@ -15,8 +15,8 @@ from gateway.clock import LARGEST_STORE_OFFSET_S, Clock
 from gateway.errors import StoreError
 from gateway.store.client import Store, command, each_server, store_errors
 from gateway.store.cluster import ClusterStore
+from gateway.store.failover_pool import FailoverPool
 from gateway.store.fitness import has_failover, problems_of
-from gateway.store.moving import MovingPool
 from gateway.store.sentinel import SentinelPlace
 
 OLDEST_VERSION: Final = (6, 2)  # SET … EXAT, XTRIM MINID
@@ -42,7 +42,7 @@ async def inspect(store: Store, clock: Clock) -> list[Finding]:
 
 async def _inspected(store: Store, clock: Clock) -> AsyncIterator[Finding]:
     failover_s = 0.0  # how soon another server may be the master
-    if isinstance(store.connection_pool, MovingPool) and isinstance(store.connection_pool.place, SentinelPlace):
+    if isinstance(store.connection_pool, FailoverPool) and isinstance(store.connection_pool.place, SentinelPlace):
         place = store.connection_pool.place
         with store_errors():
             failover_s = await place.down_after_s()

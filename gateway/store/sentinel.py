@@ -1,7 +1,7 @@
 """Where the master of a service is, from the sentinels that watch it.
 
-Every connection asks them when it is made (moving.py) and then asks the server for its role: sentinels learn of a failover one
-after the other, and a server that is being demoted or promoted does not know it at once. Once a second whoever takes a
+Every connection asks them when it is made (failover_pool.py) and then asks the server for its role: sentinels learn of a failover
+one after the other, and a server that is being demoted or promoted does not know it at once. Once a second whoever takes a
 connection that is open asks them, too, so that a master that was cut off, and is told nothing, is left. He waits for a tenth of
 a second at most, and when no sentinel answers, the connections there are go on.
 """
@@ -15,8 +15,9 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as NoConnection
 
-from gateway.store.asking import newest
-from gateway.store.moving import Address
+from gateway.store.failover_pool import Address
+from gateway.store.newest_answer import newest
+from gateway.store.single_flight import SingleFlight
 
 CHECK_EVERY_S: Final = 1.0
 _MOMENT_S: Final = 0.1
@@ -38,7 +39,7 @@ class SentinelPlace:
         self._sentinels = sentinels
         self._service = service
         self._timeout_s = timeout_s
-        self._asking: asyncio.Task[Address] | None = None
+        self._question = SingleFlight(self._ask_all, self._heard)
         self._address: Address | None = None
         self._asked_at = float("-inf")
 
@@ -47,12 +48,12 @@ class SentinelPlace:
 
     async def find(self) -> Address:
         """The master's address, from sentinels that are asked now."""
-        return await asyncio.shield(self._ask())
+        return await self._question.answer()
 
     async def is_still_at(self, address: Address) -> bool:
         """As of what was heard last. When that is a second old it is asked anew, and the answer waited for a moment."""
         if asyncio.get_running_loop().time() - self._asked_at > CHECK_EVERY_S:
-            await asyncio.wait({self._ask()}, timeout=_MOMENT_S)
+            await asyncio.wait({self._question.begin()}, timeout=_MOMENT_S)
         return self._address in (None, address)
 
     @property
@@ -72,26 +73,15 @@ class SentinelPlace:
             raise NoConnection(f"the sentinels' master of {self._service} says that it is a {role.decode('utf-8', 'replace')}")
 
     async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        await self._question.close()
         for sentinel in self._sentinels:
             await sentinel.aclose()
 
-    def _ask(self) -> "asyncio.Task[Address]":
-        """Those who ask at the same time share the answer."""
-        if self._asking is None:
-            self._asked_at = asyncio.get_running_loop().time()
-            self._asking = asyncio.create_task(self._ask_all())
-            self._asking.add_done_callback(self._note)
-        return self._asking
-
-    def _note(self, task: "asyncio.Task[Address]") -> None:
-        self._asking = None
-        if not task.cancelled() and task.exception() is None:
-            self._address = task.result()
+    def _heard(self, address: Address) -> None:
+        self._address = address
 
     async def _ask_all(self) -> Address:
+        self._asked_at = asyncio.get_running_loop().time()
         questions = [self._ask_one(sentinel) for sentinel in self._sentinels]
         nobody = f"no sentinel that answers knows a master of {self._service}"
         return (await newest(questions, self._timeout_s, nobody)).address

@@ -12,7 +12,7 @@ from live.running_gateway import eventually
 from store_sets import Cluster, Server, clustered, until
 
 from gateway.store.cluster import HOME_SLOT
-from gateway.store.slots import slot_of
+from gateway.store.cluster_slots import slot_of
 
 CAREFUL = ("min-replicas-to-write 1", "min-replicas-max-lag 2")
 UNAVAILABLE = "503 store-unavailable"

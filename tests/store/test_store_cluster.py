@@ -16,8 +16,8 @@ from gateway.revocation.log import RevocationLog
 from gateway.sessions.model import new_subject
 from gateway.store.client import Store, command, connect, each_server, many_commands
 from gateway.store.cluster import HOME_SLOT, ClusterStore
+from gateway.store.cluster_slots import slot_of
 from gateway.store.fitness import refuse_unfit
-from gateway.store.slots import slot_of
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from store_process import StoreProcess
 from gateway.errors import StoreUnavailable
 from gateway.store.client import Store, command, connect
 from gateway.store.cluster import HOME_SLOT
+from gateway.store.cluster_slots import slot_of
 from gateway.store.once import MARGIN_S, claim_once, once_key
-from gateway.store.slots import slot_of
 
 
 async def test_T5_a_token_is_used_once_per_route_however_many_ask_at_once(store: Store) -> None:

@@ -10,7 +10,7 @@ from gateway.login.limits import PER_ACCOUNT, PER_NETWORK, Counter, Watch
 from gateway.revocation.keys import KEYS as LOG_KEYS
 from gateway.sessions.keys import index_key, record_key
 from gateway.store.cluster import HOME_SLOT
-from gateway.store.slots import read_nodes, slot_of, slot_of_command
+from gateway.store.cluster_slots import read_nodes, slot_of, slot_of_command
 
 NODES = """\
 07c37dfeb2 10.0.0.1:6379@16379,one.example master - 0 1426238317239 4 connected 0-5460 [5461->-e7d1eecce1]

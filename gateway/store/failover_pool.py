@@ -40,7 +40,7 @@ class Place(Protocol):
     async def close(self) -> None: ...
 
 
-class _Moving(Connection):
+class _Following(Connection):
     """A connection that learns its address when it connects."""
 
     def __init__(self, *, place: Place, **kwargs: Any) -> None:
@@ -70,24 +70,24 @@ class _Moving(Connection):
             raise
 
 
-class MovingConnection(_Moving):
+class FailoverConnection(_Following):
     """In the clear."""
 
 
-class MovingSSLConnection(_Moving, SSLConnection):
+class FailoverTLSConnection(_Following, SSLConnection):
     """With TLS."""
 
 
-class MovingPool(BlockingConnectionPool):
+class FailoverPool(BlockingConnectionPool):
     """Connections to one place. `options` are those of a pool of one server, without its address."""
 
     def __init__(self, place: Place, *, connection_class: type[AbstractConnection], **options: Any) -> None:
-        moving = MovingSSLConnection if issubclass(connection_class, SSLConnection) else MovingConnection
+        moving = FailoverTLSConnection if issubclass(connection_class, SSLConnection) else FailoverConnection
         super().__init__(connection_class=moving, place=place, **options)
         self.place = place
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
-        assert isinstance(connection, _Moving)
+        assert isinstance(connection, _Following)
         if connection.is_connected and not await self.place.is_still_at(connection.address):
             await connection.disconnect(nowait=True)
         await super().ensure_connection(connection)
