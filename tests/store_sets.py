@@ -11,9 +11,11 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import redis
@@ -32,14 +34,35 @@ def binary() -> str:
     return found
 
 
+@dataclass(frozen=True)
+class Tls:
+    """The files with which servers prove who they are, to clients and to each other. Nobody is let in without a certificate."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+    def lines(self, port: int) -> list[str]:
+        files = [f"tls-cert-file {self.certificate}", f"tls-key-file {self.key}", f"tls-ca-cert-file {self.authority}"]
+        return ["port 0", f"tls-port {port}", *files, "tls-replication yes", "tls-cluster yes"]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a client needs, as it is written behind the `?` of a URL."""
+        return {"ssl_ca_certs": f"{self.authority}", "ssl_certfile": f"{self.certificate}", "ssl_keyfile": f"{self.key}"}
+
+
 class Server:
     """One server on a port. `options` are lines of its configuration file, which a sentinel and a node write to themselves."""
 
-    def __init__(self, port: int, *options: str, is_sentinel: bool = False) -> None:
+    def __init__(self, port: int, *options: str, is_sentinel: bool = False, tls: Tls | None = None) -> None:
         self.port = port
         self.directory = Path(tempfile.mkdtemp(prefix="gateway-test-"))
-        lines = [f"port {port}", "bind 127.0.0.1", f"dir {self.directory}", 'save ""', *options]
-        (self.directory / "conf").write_text("\n".join(lines[: 3 if is_sentinel else 4] + list(options)) + "\n")
+        self._tls = tls
+        listening = tls.lines(port) if tls else [f"port {port}"]
+        memory_only = [] if is_sentinel else ['save ""']
+        lines = [*listening, "bind 127.0.0.1", f"dir {self.directory}", *memory_only, *options]
+        (self.directory / "conf").write_text("\n".join(lines) + "\n")
         self._command = [binary(), str(self.directory / "conf"), *(["--sentinel"] if is_sentinel else [])]
         self._process: subprocess.Popen[bytes] | None = None
         self._is_sentinel = is_sentinel
@@ -54,7 +77,8 @@ class Server:
 
     def command(self, *parts: str | bytes | int | float) -> Any:
         """The answer, unread."""
-        with redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, protocol=2) as client:
+        secured: dict[str, Any] = {"ssl": True, "ssl_check_hostname": False, **self._tls.options} if self._tls else {}
+        with redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, protocol=2, **secured) as client:
             client.response_callbacks.clear()
             return client.execute_command(*parts)
 
@@ -96,13 +120,17 @@ class Server:
 class Watched:
     """A service: one master, its replicas, the sentinels that watch it."""
 
-    def __init__(self, servers: list[Server], sentinels: list[Server]) -> None:
+    def __init__(self, servers: list[Server], sentinels: list[Server], tls: Tls | None = None) -> None:
         self.servers = servers
         self.sentinels = sentinels
+        self._tls = tls
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{sentinel.port}' for sentinel in self.sentinels)}/{SERVICE}"
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        if self._tls is None:
+            return f"redis+sentinel://{hosts}/{SERVICE}"
+        return f"rediss+sentinel://{hosts}/{SERVICE}?{urlencode(self._tls.options)}"
 
     def master(self) -> Server:
         """Who the first sentinel says is the master."""
@@ -124,12 +152,15 @@ class Watched:
 class Cluster:
     """Masters that share the slots, and their replicas."""
 
-    def __init__(self, nodes: list[Server]) -> None:
+    def __init__(self, nodes: list[Server], tls: Tls | None = None) -> None:
         self.nodes = nodes
+        self._tls = tls
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes[:2])}"
+        if self._tls is None:
+            return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes[:2])}"
+        return f"rediss+cluster://{','.join(f'localhost:{node.port}' for node in self.nodes[:2])}?{urlencode(self._tls.options)}"
 
     def owner(self, slot: int) -> Server:
         """The node that has the slot, as one that lives says."""
@@ -157,19 +188,25 @@ class Cluster:
 
 @contextmanager
 def watched(
-    *, sentinels: int, replicas: int, down_after_ms: int = 1000, failover_timeout_ms: int = 5000, options: tuple[str, ...] = ()
+    *,
+    sentinels: int,
+    replicas: int,
+    down_after_ms: int = 1000,
+    failover_timeout_ms: int = 5000,
+    options: tuple[str, ...] = (),
+    tls: Tls | None = None,
 ) -> Iterator[Watched]:
     """A service on which writes need a replica where there are two, and its sentinels."""
     ports = free_ports(1 + replicas + sentinels)
     quick = ("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", *options)
-    servers = [Server(ports[0], *quick)]
-    servers += [Server(port, *quick, f"replicaof 127.0.0.1 {ports[0]}") for port in ports[1 : replicas + 1]]
+    servers = [Server(ports[0], *quick, tls=tls)]
+    servers += [Server(port, *quick, f"replicaof 127.0.0.1 {ports[0]}", tls=tls) for port in ports[1 : replicas + 1]]
     watch = (
         f"sentinel monitor {SERVICE} 127.0.0.1 {ports[0]} {sentinels // 2 + 1}",
         f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
         f"sentinel failover-timeout {SERVICE} {failover_timeout_ms}",
     )
-    guards = [Server(port, *watch, is_sentinel=True) for port in ports[replicas + 1 :]]
+    guards = [Server(port, *watch, is_sentinel=True, tls=tls) for port in ports[replicas + 1 :]]
     try:
         for server in servers:
             server.start()
@@ -183,7 +220,7 @@ def watched(
             return int(told[b"num-slaves"]) == replicas and int(told[b"num-other-sentinels"]) == sentinels - 1
 
         until(lambda: all(know(guard) for guard in guards))
-        yield Watched(servers, guards)
+        yield Watched(servers, guards, tls)
     finally:
         for server in (*guards, *servers):
             server.close()
@@ -191,12 +228,12 @@ def watched(
 
 @contextmanager
 def clustered(
-    *, masters: int = 3, replicas: int = 0, node_timeout_ms: int = 1000, options: tuple[str, ...] = ()
+    *, masters: int = 3, replicas: int = 0, node_timeout_ms: int = 1000, options: tuple[str, ...] = (), tls: Tls | None = None
 ) -> Iterator[Cluster]:
     """A cluster, healthy: `replicas` of each master."""
     ports = free_ports(masters * (1 + replicas))
     settings = ("cluster-enabled yes", f"cluster-node-timeout {node_timeout_ms}", "repl-diskless-sync-delay 0", *options)
-    nodes = [Server(port, *settings) for port in ports]
+    nodes = [Server(port, *settings, tls=tls) for port in ports]
     try:
         for node in nodes:
             node.start()
@@ -210,7 +247,7 @@ def clustered(
             node.command("CLUSTER", "REPLICATE", nodes[number % masters].command("CLUSTER", "MYID").decode())
         until(lambda: all(b"cluster_state:ok" in node.command("CLUSTER INFO") for node in nodes))
         until(lambda: all(node.acknowledging() == replicas for node in nodes[:masters]))
-        yield Cluster(nodes)
+        yield Cluster(nodes, tls)
     finally:
         for node in nodes:
             node.close()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import Connection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -26,6 +26,7 @@ from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.store.cluster import HOME_SLOT, ClusterStore, Nodes, SlotPlace
 from gateway.store.failover_pool import Address, FailoverPool
 from gateway.store.sentinel import SentinelPlace
+from gateway.store.tls import with_shared_context
 
 Store = Redis
 Argument = bytes | str | int | float
@@ -50,13 +51,14 @@ def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: 
             "protocol": 2,
             "decode_responses": False,
         }
-        if found.kind == "sentinel":
-            return _sentinel(found, options)
-        if found.kind == "cluster":
-            return _cluster(found, options)
-        return _server(found.plain, options)
+        client = _KINDS[found.kind](found, options)
     except ValueError as error:
         raise ConfigurationError([f"store.url: {error}"]) from error
+    try:
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # which connects nowhere
+    except TypeError as error:  # its text names the option, and no value
+        raise ConfigurationError([f"store.url: {str(error).rpartition('() ')[2]}"]) from error
+    return client
 
 
 async def command(store: Store, *parts: Argument) -> Any:
@@ -110,29 +112,38 @@ def store_errors() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-def _server(url: str, options: dict[str, Any]) -> Store:
-    client: Store = Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+def _server(url: StoreUrl, options: dict[str, Any]) -> Store:
+    client: Store = Redis.from_pool(BlockingConnectionPool(**_connection_options(url, options)))
     return client
 
 
 def _sentinel(url: StoreUrl, options: dict[str, Any]) -> Store:
-    shared = _server_options(url, options)
+    shared = _without_address(_connection_options(url, options))
     theirs = shared | {"db": 0, "username": url.sentinel_user, "password": url.sentinel_password, "max_connections": 1}
     sentinels = [_at(address, theirs) for address in url.hosts]
-    client: Store = Redis.from_pool(FailoverPool(SentinelPlace(sentinels, url.service, options["socket_timeout"]), **shared))
+    place = SentinelPlace(sentinels, url.service, options["socket_timeout"])
+    client: Store = Redis.from_pool(FailoverPool(place, **shared))
     return client
 
 
 def _cluster(url: StoreUrl, options: dict[str, Any]) -> Store:
-    shared = _server_options(url, options)
-    nodes = Nodes(url.hosts, lambda address: _at(address, shared), options["socket_timeout"])
+    shared = _without_address(_connection_options(url, options))
+    nodes = Nodes(url.hosts, lambda address: _at(address, shared), options["socket_timeout"], by_name="tls" in shared)
     return ClusterStore(FailoverPool(SlotPlace(nodes, HOME_SLOT), **shared), nodes)
 
 
-def _server_options(url: StoreUrl, options: dict[str, Any]) -> dict[str, Any]:
-    """What every server of the store is connected with: all of the URL but the address."""
+_KINDS: Final = {"server": _server, "sentinel": _sentinel, "cluster": _cluster}
+
+
+def _connection_options(url: StoreUrl, options: dict[str, Any]) -> dict[str, Any]:
+    """What a connection is made with. Raises ValueError."""
     found: dict[str, Any] = {"connection_class": Connection, **options, **parse_url(url.plain)}
-    return {name: value for name, value in found.items() if name not in ("host", "port")}
+    return with_shared_context(found) if found["connection_class"] is SSLConnection else found
+
+
+def _without_address(options: dict[str, Any]) -> dict[str, Any]:
+    """What every server of the store is connected with."""
+    return {name: value for name, value in options.items() if name not in ("host", "port")}
 
 
 def _at(address: Address, options: dict[str, Any]) -> Store:

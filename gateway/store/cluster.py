@@ -18,7 +18,7 @@ being moved, nobody revokes, and nobody proves that he is fresh.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -39,12 +39,19 @@ _MOST_ASKED: Final = 5
 
 
 class Nodes:
-    """Which node has which slot, and a client for each node. Per store."""
+    """Which node has which slot, and a client for each node. Per store.
 
-    def __init__(self, seeds: Sequence[Address], make_client: Callable[[Address], Redis], timeout_s: float) -> None:
+    `by_name`: with TLS a node is called by the host name it announces, when it does: certificates are for names.
+    """
+
+    def __init__(
+        self, seeds: Sequence[Address], make_client: Callable[[Address], Redis], timeout_s: float, *, by_name: bool = False
+    ) -> None:
         self._seeds = tuple(seeds)
         self._make_client = make_client
         self._timeout_s = timeout_s
+        self._by_name = by_name
+        self._names: Mapping[Address, Address] = {}
         self._clients: dict[Address, Redis] = {}
         self._heard_of: tuple[Address, ...] = ()
         self._map: Map | None = None
@@ -69,7 +76,8 @@ class Nodes:
         return (await self._question.answer()).masters()
 
     def client_of(self, node: Address) -> Redis:
-        """The client of one node."""
+        """The client of one node, whichever way it is called."""
+        node = self._names.get(node, node)
         client = self._clients.get(node)
         if client is None:
             client = self._clients[node] = self._make_client(node)
@@ -91,7 +99,7 @@ class Nodes:
 
     def _heard(self, found: Map) -> None:
         self.forget()
-        self._map = found
+        self._map, self._names = found, found.names
 
     async def _ask_some(self) -> Map:
         known = tuple(dict.fromkeys((*self._heard_of, *self._seeds)))
@@ -104,7 +112,7 @@ class Nodes:
 
     async def _ask_one(self, node: Address) -> Map:
         raw = await self.client_of(node).execute_command("CLUSTER", "NODES")  # type: ignore[no-untyped-call]
-        return read_nodes(raw.decode(), node)
+        return read_nodes(raw.decode(), node, by_name=self._by_name)
 
 
 class SlotPlace:

@@ -8,7 +8,7 @@ because it tells the epochs: of two nodes that disagree after a failover, the on
 """
 
 from binascii import crc_hqx
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,10 +22,11 @@ _ABOUT_NO_KEY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """`nodes[slot]` is the address of the master that has it; None: nobody has."""
+    """`nodes[slot]` is the address of the master that has it; None: nobody has. `names`: what else an address is called."""
 
     epoch: int
     nodes: tuple[Address | None, ...]
+    names: Mapping[Address, Address]
 
     def masters(self) -> tuple[Address, ...]:
         """Every node that has a slot."""
@@ -52,20 +53,28 @@ def slot_of_command(parts: Sequence[object]) -> int | None:
     return slot_of(_key(parts[1]))
 
 
-def read_nodes(text: str, asked: Address) -> Map:
-    """The answer of `CLUSTER NODES` by the node `asked`. Raises ValueError."""
+def read_nodes(text: str, asked: Address, *, by_name: bool = False) -> Map:
+    """The answer of `CLUSTER NODES` by the node `asked`. Raises ValueError.
+
+    `by_name`: nodes that announce a host name (`cluster-announce-hostname`) are called by it.
+    """
     nodes: list[Address | None] = [None] * SLOTS
+    names: dict[Address, Address] = {}
     newest = 0
     for line in text.splitlines():
         _, address, flags, _, _, _, epoch, _, *ranges = line.split(" ")
         newest = max(newest, int(epoch))
+        endpoint, _, announced = address.partition("@")
+        host, _, port = endpoint.rpartition(":")
+        node = (host or asked[0], int(port))
+        _, name, *_ = (*announced.split(","), "")
+        if by_name and name:
+            node = names.setdefault(node, (name, node[1]))
         if "master" not in flags.split(",") or "noaddr" in flags:
             continue
-        host, _, port = address.partition("@")[0].rpartition(":")
-        node = (host or asked[0], int(port))
         for first, last in map(_range, (found for found in ranges if not found.startswith("["))):
             nodes[first : last + 1] = [node] * (last + 1 - first)
-    return Map(newest, tuple(nodes))
+    return Map(newest, tuple(nodes), names)
 
 
 def _key(part: object) -> bytes | str:

@@ -16,8 +16,10 @@ import asyncio
 from typing import Any, Final, Protocol
 
 from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.exceptions import ResponseError
+
+from gateway.store.tls import TLSConnection
 
 Address = tuple[str, int]
 
@@ -74,7 +76,7 @@ class FailoverConnection(_Following):
     """In the clear."""
 
 
-class FailoverTLSConnection(_Following, SSLConnection):
+class FailoverTLSConnection(_Following, TLSConnection):
     """With TLS."""
 
 
@@ -82,7 +84,7 @@ class FailoverPool(BlockingConnectionPool):
     """Connections to one place. `options` are those of a pool of one server, without its address."""
 
     def __init__(self, place: Place, *, connection_class: type[AbstractConnection], **options: Any) -> None:
-        moving = FailoverTLSConnection if issubclass(connection_class, SSLConnection) else FailoverConnection
+        moving = FailoverTLSConnection if issubclass(connection_class, TLSConnection) else FailoverConnection
         super().__init__(connection_class=moving, place=place, **options)
         self.place = place
 

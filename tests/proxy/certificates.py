@@ -4,6 +4,7 @@ import datetime
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _issue(name: str, *, issuer: Certificate | None, is_authority: bool, until: 
         .not_valid_before(until - 30 * DAY)
         .not_valid_after(until)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_named(name)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
@@ -65,6 +66,13 @@ def _issue(name: str, *, issuer: Certificate | None, is_authority: bool, until: 
     )
 
 
+def _named(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
 @lru_cache
 def authority() -> Certificate:
     return _issue("Test Authority", issuer=None, is_authority=True, until=NOW + DAY)
@@ -72,7 +80,7 @@ def authority() -> Certificate:
 
 @lru_cache
 def issued(name: str = "localhost", *, is_expired: bool = False) -> Certificate:
-    """A server's certificate that the authority signed."""
+    """A server's certificate that the authority signed, for a host name or an address."""
     return _issue(name, issuer=authority(), is_authority=False, until=NOW - DAY if is_expired else NOW + DAY)
 
 

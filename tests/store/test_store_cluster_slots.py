@@ -53,6 +53,14 @@ def test_a_nodes_answer_is_read_with_its_epoch_and_without_those_that_have_nothi
     assert found.masters() == (("10.0.0.1", 6379), ("10.0.0.2", 6380))
 
 
+def test_a_node_is_called_by_the_name_it_announces_when_that_is_asked_for() -> None:
+    found = read_nodes(NODES, ("10.0.0.2", 6380), by_name=True)
+    assert found.masters() == (("one.example", 6379), ("10.0.0.2", 6380))
+    assert found.names == {("10.0.0.1", 6379): ("one.example", 6379)}
+    newer = NODES.replace(",one.example", ",,shard-id=69bc").replace("6380@16380", "6380@16380,two.example,shard-id=69bc")
+    assert read_nodes(newer, ("10.0.0.2", 6380), by_name=True).masters() == (("10.0.0.1", 6379), ("two.example", 6380))
+
+
 @pytest.mark.parametrize("text", ["nonsense", NODES.replace(" 7 ", " x "), NODES.replace("6379@", "port@")])
 def test_an_answer_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
