@@ -1,4 +1,4 @@
-"""A store that speaks TLS only, to clients with a certificate: its master is killed while a gateway revokes; sentinels, a cluster.
+"""A store that speaks TLS only, to clients with a certificate: its master is killed while a gateway revokes.
 
 make chaos ARGS='-s -k tls'      prints how long each failover took
 """
