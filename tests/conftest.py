@@ -1,17 +1,24 @@
-"""Fixtures every test may use: a real store process, shared and emptied before each test, or private for the rough ones.
+"""Fixtures every test may use: a browser; a real store process, shared and emptied before each test, or private for the rough.
 
 And how tests are spread over the two processes that run them, so that no more than two gateways compete for the machine.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
+import browsing
 import hypothesis
 import pytest
+import pytest_asyncio
+from patience import PATIENCE_S
 from store_process import StoreProcess
 from xdist.scheduler import LoadScopeScheduling
 
 from gateway.clock import Clock
 from gateway.store.client import Store, connect
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("untimed")
@@ -73,6 +80,28 @@ def store_process() -> Iterator[StoreProcess]:
     process = StoreProcess().start()
     yield process
     process.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> "AsyncIterator[Browser]":
+    """One per test process. Use `browser`: what a test opens in it is closed then."""
+    from playwright.async_api import async_playwright, expect
+
+    if browsing.EXECUTABLE is None:
+        pytest.skip(browsing.NEEDED)
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=browsing.EXECUTABLE, args=browsing.ARGUMENTS)
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: "Browser") -> "AsyncIterator[Browser]":
+    """A browser without a context; for tests that run in the session's loop."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
 
 
 @pytest.fixture

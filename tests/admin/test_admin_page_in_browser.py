@@ -3,33 +3,30 @@
 import itertools
 import json
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from browsing import in_chromium
 from live.running_gateway import ADMIN_TOKEN, Child
+from patience import PATIENCE_S
 from people import APPLICATION, People
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from store_process import StoreProcess
 
 from gateway.clock import Clock
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import connect
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium (Debian: chromium) is not installed"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
-WAIT_MS = 20_000
+pytestmark = in_chromium
+WAIT_MS = PATIENCE_S * 1000
 HOSTILE = '<img src=x onerror="alert(1)">'
 UNANSWERED = "Failed to load resource"  # how the browser notes a status that a test asked for
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def store() -> AsyncIterator[StoreProcess]:
     process = StoreProcess().start()
     client = connect(process.url)
@@ -49,18 +46,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, store: StoreProcess) -> It
     application.stop()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    expect.set_options(timeout=WAIT_MS)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser, gateway: People) -> AsyncIterator[BrowserContext]:
     """A person's browser. A script's error, a refusal by the policy, or a request to anywhere else fails the test."""
     context = await browser.new_context(viewport={"width": 1440, "height": 900})
@@ -77,7 +63,7 @@ async def context(browser: Browser, gateway: People) -> AsyncIterator[BrowserCon
     assert foreign == []
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def tab(context: BrowserContext, gateway: People) -> Page:
     """The page, opened with the token."""
     tab = await context.new_page()

@@ -2,15 +2,17 @@
 
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import yaml
-from playwright.async_api import Browser, Page, async_playwright, expect
+from browsing import in_chromium
+from patience import PATIENCE_S
+from playwright.async_api import Browser, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 from running_demo import address_of, end, folder_of, read_page, start_in_a_hurry, url_of
 
@@ -19,9 +21,8 @@ from gateway.demo.evidence import value_of
 from gateway.demo.talk import ask
 from gateway.demo.theft import SCENES
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium (Debian: chromium) is not installed")
-WAIT_MS = 30_000  # the longest wait of the story is eleven seconds
+pytestmark = in_chromium
+WAIT_MS = PATIENCE_S * 1000
 FAMILIES = ("revoked_use", "refreshes", "fingerprint_mismatches", "logins", "revocations")
 
 
@@ -66,17 +67,7 @@ def demo() -> Iterator[Demo]:
     assert process.returncode == 0
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def tab(browser: Browser, demo: Demo) -> AsyncIterator[Page]:
     """The page from its beginning. Whatever the browser complains about, a policy or a script, fails the test."""
     context = await browser.new_context(viewport={"width": 1440, "height": 900})

@@ -4,22 +4,22 @@ A small server stands where the gateway will: it serves the pages and writes dow
 """
 
 import re
-import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
+from browsing import in_chromium
 from every_page import DEVICES, EMAIL, NOW, REQUEST_ID, Reader, every_page, forms, pages
-from playwright.async_api import Browser, BrowserContext, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, expect
 
 from gateway.portal.language import Language
 from gateway.portal.pages import Page
 from gateway.reasons import Reason
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium (Debian: chromium) is not installed")
+pytestmark = in_chromium
 PAGES = pages()
 EN, FR = Language.EN, Language.FR
 
@@ -52,7 +52,7 @@ def redirect(status: int, to: str) -> web.Response:
     return web.Response(status=status, headers={"Location": to})
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def site() -> AsyncIterator[Site]:
     site = Site()
     runner = web.ServerRunner(web.Server(site.serve))
@@ -62,16 +62,6 @@ async def site() -> AsyncIterator[Site]:
     site.port = runner.addresses[0][1]
     yield site
     await runner.cleanup()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        await browser.close()
 
 
 async def opened(context: BrowserContext, site: Site, path: str) -> Any:

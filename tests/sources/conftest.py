@@ -6,7 +6,6 @@ strict_shop https, so the cookies are `__Host-` ones; another network or country
 """
 
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,11 @@ import pytest
 import pytest_asyncio
 from enforce.mmdb import write
 from old_shop import OldShop
-from patience import PATIENCE_S
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser
 from shops import Shop, StartShop, Visit, self_signed, started
 from store_process import StoreProcess
 from visitor import LAPTOP, Visitor
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-
-expect.set_options(timeout=PATIENCE_S * 1000)  # another process may have the processor
 _numbers = itertools.count(1)
 
 
@@ -86,16 +80,6 @@ def start_shop(tmp_path: Path, old_shop: OldShop) -> Iterator[StartShop]:
     yield start
     for one in running:
         next(one, None)
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chromium() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("chromium (Debian: chromium) is not installed")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

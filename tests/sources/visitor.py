@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from live.running_gateway import CONNECTIONS, RunningGateway
+from patience import PATIENCE_S
 from playwright.async_api import Browser, BrowserContext, Page, Response, expect
 
 PASSWORD = "correct horse battery"
@@ -64,7 +65,7 @@ class Visitor:
         address = settings.pop("address", "")
         defaults = {"locale": "en-GB", "base_url": gateway.url, "user_agent": agent, "ignore_https_errors": True}
         context = await browser.new_context(**(defaults | settings))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_S * 1000)
         visitor = cls(browser, gateway, context, await context.new_page(), agent)
         if address:
             await visitor.move_to(address)
