@@ -5,6 +5,7 @@ import time
 
 import pytest
 from auditing import ALICE, NETWORK, NOON, Losses, StillClock, all_bytes, everything, login, told, trail_of
+from patience import PATIENCE_S
 from store_process import StoreProcess, until
 
 from gateway.audit.event import Action, Event, Outcome
@@ -45,13 +46,12 @@ async def test_an_event_is_never_waited_for(store_process: StoreProcess):
     trail.record(login())
     flush = asyncio.create_task(trail.flush())
     turns = 0
-    started = time.perf_counter()
-    while not flush.done():
-        trail.record(login(turns))
-        turns += 1
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while not flush.done():
+            trail.record(login(turns))
+            turns += 1
+            await asyncio.sleep(0)
     assert turns > 1000
-    assert time.perf_counter() - started < 5.0
     assert trail.statistics().waiting > 1000
     store_process.thaw()
     await store.aclose()
@@ -182,9 +182,8 @@ async def test_the_end_does_not_wait_for_a_store_that_is_away(store_process: Sto
     refuse(trail)
     refuse(trail)
     store_process.freeze()
-    started = time.perf_counter()
-    await trail.close()
-    assert time.perf_counter() - started < 4.0
+    async with asyncio.timeout(PATIENCE_S):
+        await trail.close()
     assert losses.lost == 9
     trail.record(login())
     assert losses.lost == 10, "afterwards nothing is kept"

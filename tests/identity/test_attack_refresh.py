@@ -386,7 +386,6 @@ def test_S11_a_thousand_sessions_that_expire_at_once_are_renewed_each_and_once(c
     tokens = signed_in(store.url, 1000)
     running.gateway.shown += tokens
     before = running.gateway.metrics()
-    started = time.monotonic()
 
     def renew(token: str) -> tuple[str, bool]:
         reply = Browser(running, cookies={"refresh": token}).get("/crowd/who", is_kept=False)
@@ -394,7 +393,6 @@ def test_S11_a_thousand_sessions_that_expire_at_once_are_renewed_each_and_once(c
 
     with ThreadPoolExecutor(32) as threads:
         assert set(threads.map(renew, tokens)) == {("200", True)}
-    assert time.monotonic() - started < 30
     names = ("rotated", "repeated", "reused", "refused", "unavailable")
 
     def grown() -> dict[str, float]:

@@ -39,7 +39,7 @@ class Counter:
         return self._shop.metrics()[series] > self._before.get(series, 0.0)
 
     def rises(self, series: str) -> None:
-        eventually(lambda: self.rose(series), 5)
+        eventually(lambda: self.rose(series))
 
 
 def logged(shop: Shop, *words: str) -> Callable[[], bool]:
@@ -148,7 +148,7 @@ async def test_revocation_chapter_no_strategy_asks_the_store_about_a_request(
     finally:
         rough_store.thaw()
     assert told == [{"200"}, {"401 revoked-token"}, {"401 old-version"}]
-    eventually(lambda: rough_shop.metrics()[entries] - before <= 4, 5)
+    eventually(lambda: rough_shop.metrics()[entries] - before <= 4)
     rough_shop.call("POST", "/v1/keys/rotate")
     rough_shop.call("DELETE", f"/v1/keys/{kid}")
     rough_store.freeze()
@@ -236,7 +236,7 @@ async def test_revocation_chapter_a_revoked_token_in_use_is_noticed(visit: Visit
     shop.revoke(token_id=jti)
     assert (await visitor.fetch("/who")).told == "401 revoked-token"
     counter.rises('gateway_revoked_use_total{age="tail",kind="token"}')
-    eventually(logged(shop, f"Token revoked rejected sub={visitor.email} jti={jti}", "reason=revoked-token", "client="), 5)
+    eventually(logged(shop, f"Token revoked rejected sub={visitor.email} jti={jti}", "reason=revoked-token", "client="))
 
 
 async def test_revocation_chapter_another_ip_is_noticed(visit: Visit, shop: Shop) -> None:
@@ -250,7 +250,7 @@ async def test_revocation_chapter_another_ip_is_noticed(visit: Visit, shop: Shop
         events = shop.call("GET", "/v1/audit", params={"user": visitor.email, "action": "fingerprint"}).json()["events"]
         return any((event["reason"], event["network"]) == ("network-changed", "198.51.100.0/24") for event in events)
 
-    eventually(on_record, 5)
+    eventually(on_record)
 
 
 async def test_revocation_chapter_another_country_is_noticed_and_ends_the_session(visit: Visit, strict_shop: Shop) -> None:
@@ -282,7 +282,7 @@ async def test_revocation_chapter_an_expired_token_in_a_loop_is_noticed(enter: V
     }"""
     assert await visitor.tab.evaluate(script, token) == [401] * 30
     counter.rises("gateway_expired_token_loops_total")
-    eventually(logged(quick_shop, "Expired token in a loop sub=looping@example.com jti="), 5)
+    eventually(logged(quick_shop, "Expired token in a loop sub=looping@example.com jti="))
 
 
 async def test_revocation_chapter_a_page_that_lets_its_session_run_out_is_in_no_loop(visit: Visit, shop: Shop) -> None:
@@ -302,7 +302,7 @@ async def test_revocation_chapter_log_an_old_version_is_told_with_both_numbers(v
     visitor = await visit()
     shop.revoke(user=visitor.email)
     assert await visitor.everywhere() == {"401 old-version"}
-    eventually(logged(shop, f"Token revoked rejected sub={visitor.email} tokenVersion=1 (expected 2)"), 5)
+    eventually(logged(shop, f"Token revoked rejected sub={visitor.email} tokenVersion=1 (expected 2)"))
 
 
 async def test_revocation_chapter_log_a_refresh_after_revocation_is_told_each_time(visit: Visit, shop: Shop) -> None:
@@ -312,7 +312,7 @@ async def test_revocation_chapter_log_a_refresh_after_revocation_is_told_each_ti
     line = f"Refresh after revocation rejected sub={visitor.email} sid={sid} reason=revoked-session"
     for times in (1, 2, 3):
         assert (await visitor.fetch("/auth/refresh", "POST")).told == "401 revoked-session"
-        eventually(lambda: sum(message["message"].startswith(line) for message in shop.messages()) >= times, 5)  # noqa: B023
+        eventually(lambda: sum(message["message"].startswith(line) for message in shop.messages()) >= times)  # noqa: B023
         await visitor.context.add_cookies([{"name": "refresh", "value": refresh, "url": shop.url}])  # it was cleared
 
 
@@ -325,7 +325,7 @@ async def test_revocation_chapter_log_a_refresh_on_the_way_of_a_page_is_told_too
     await visitor.tab.wait_for_timeout(3100)
     assert (await visitor.fetch("/who")).told == "401 revoked-session"
     line = f"Refresh after revocation rejected sub=unseen@example.com sid={sid} reason=revoked-session"
-    eventually(logged(quick_shop, line), 5)
+    eventually(logged(quick_shop, line))
 
 
 async def test_revocation_chapter_log_a_signature_of_a_retired_key_is_told(visit: Visit, rough_shop: Shop) -> None:
@@ -335,7 +335,7 @@ async def test_revocation_chapter_log_a_signature_of_a_retired_key_is_told(visit
     rough_shop.call("DELETE", f"/v1/keys/{kid}")
     assert await visitor.everywhere() == {"401 retired-key"}
     line = f"Token signature mismatch iss={rough_shop.public_url} kid={kid} reason=retired-key"
-    eventually(logged(rough_shop, line), 5)
+    eventually(logged(rough_shop, line))
 
 
 async def test_revocation_chapter_log_a_forged_signature_is_told(visit: Visit, shop: Shop) -> None:
@@ -343,7 +343,7 @@ async def test_revocation_chapter_log_a_forged_signature_is_told(visit: Visit, s
     token = (await visitor.cookies())["access"]
     forged = token[:-10] + ("A" * 10 if token[-10:] != "A" * 10 else "B" * 10)
     assert everywhere(shop, "/who", {"Cookie": f"access={forged}", "User-Agent": LAPTOP}) == {"401 bad-signature"}
-    eventually(logged(shop, f"Token signature mismatch iss={shop.public_url}", "reason=bad-signature"), 5)
+    eventually(logged(shop, f"Token signature mismatch iss={shop.public_url}", "reason=bad-signature"))
 
 
 def header_of(cookies: dict[str, str]) -> str:
