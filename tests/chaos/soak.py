@@ -28,7 +28,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -155,8 +155,8 @@ class Soak:
         user, name = f"tunnel-{number % 400}", f"tunnel-{number}"
         token = self._token(user, name)
         for _ in range(choose.randrange(1, 10)):
-            with self._tunnel(token) as client:
-                client.close()
+            with self._tunnel(token):
+                pass
         with self._tunnel(token) as client:
             status, _ = self.gateway.admin("POST", "/v1/revocations", json={"session": name})
             self.counts["revocations"] += 1
@@ -165,17 +165,18 @@ class Soak:
             self._expect(f"{status} {client.close_code}", "201 1008")
             self.counts["tunnels cut"] += 1
 
-    def _tunnel(self, token: str) -> ClientConnection:
+    @contextlib.contextmanager
+    def _tunnel(self, token: str) -> Iterator[ClientConnection]:
         """An open WebSocket after some messages."""
         url = f"ws://127.0.0.1:{self.gateway.gateway.port}{self.websocket_path}"
-        client = connect(url, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None)
-        self.counts["tunnels"] += 1
-        client.recv(10)
-        for _ in range(5):
-            client.send("over and over")
-            self._expect(str(client.recv(10)), "over and over")
-            self.stop.wait(0.2)
-        return client
+        with connect(url, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None) as client:
+            self.counts["tunnels"] += 1
+            client.recv(10)
+            for _ in range(5):
+                client.send("over and over")
+                self._expect(str(client.recv(10)), "over and over")
+                self.stop.wait(0.2)
+            yield client
 
     def _streams(self, choose: random.Random, number: int) -> None:
         """Event streams: left by the client in the middle, and at last cut."""
