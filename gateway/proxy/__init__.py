@@ -4,7 +4,11 @@
     handshake  accepts where TLS is spoken, and counts before it is
     client     one client connection: bytes in, one exchange at a time
     exchange   the request, top to bottom
-    pool       which upstream connection
+    balancer   which address of an upstream
+    health     whether an address is used, and when it is tried again
+    check      asks an application how it is
+    pool       which connection to an address, and who waits for one
+    connector  how an address is connected to
     upstream   one upstream connection: a head out, an answer in, its body on to the client
     splice     instead, after 101
     live       exchanges that outlast their decision, and how they end

@@ -23,8 +23,9 @@ from gateway.config.address import Address
 from gateway.config.schema import Upstream
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.check import Checker
+from gateway.proxy.connector import Connector, Place
 from gateway.proxy.health import State
-from gateway.proxy.pool import Place, Pool, Waiting, count_states, tls_context
+from gateway.proxy.pool import Alone, Pool, Waiting, count_states
 from gateway.proxy.steps import Wait
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -62,8 +63,8 @@ class Balancer:
         self._pools: dict[Place, Pool] = {}
         self._usable: list[Pool] = []
         self._leaving: set[Pool] = set()
-        self._tls = tls_context(config)  # once: it takes longer to make than a turn of the loop may
-        self._checker = Checker(config, plane, self._tls)
+        self._connector = Connector(config, plane.loop)
+        self._checker = Checker(config, plane, self._connector)
         self._meet_addresses()
 
     def __repr__(self) -> str:
@@ -118,6 +119,25 @@ class Balancer:
         for pool in (*self._pools.values(), *self._leaving):
             await pool.close()
 
+    # What its pools tell and ask.
+
+    def noticed(self, pool: Pool) -> None:
+        """An address was tried, or is in another state."""
+        self._take_stock()
+
+    def may_eject(self, pool: Pool) -> bool:
+        """Half of the addresses at most."""
+        out = sum(other.health.state is not State.UP for other in self._pools.values() if other is not pool)
+        return 2 * (out + 1) <= len(self._pools)
+
+    def elsewhere(self, failed: Pool, waiting: Waiting) -> bool:
+        """Give the request to the next best address, of which it has one try less."""
+        pool = self._choose([pool for pool in self._usable if pool is not failed])
+        if pool is None or not pool.enqueue(Waiting(waiting.wait, waiting.deadline, waiting.tries - 1)):
+            return False
+        self._plane.report.metrics.upstream_retry(self.name)
+        return True
+
     # The choice.
 
     def _choose(self, among: list[Pool]) -> Pool | None:
@@ -126,23 +146,12 @@ class Balancer:
         least = min(pool.load for pool in among)
         return random.choice([pool for pool in among if pool.load == least])  # noqa: S311 - spreads load, keeps no secret
 
-    def _elsewhere(self, failed: Pool, waiting: Waiting) -> bool:
-        pool = self._choose([pool for pool in self._usable if pool is not failed])
-        if pool is None or not pool.enqueue(Waiting(waiting.wait, waiting.deadline, waiting.tries - 1)):
-            return False
-        self._plane.report.metrics.upstream_retry(self.name)
-        return True
-
-    def _may_eject(self, pool: Pool) -> bool:
-        out = sum(other.health.state is not State.UP for other in self._pools.values() if other is not pool)
-        return 2 * (out + 1) <= len(self._pools)
-
-    def _changed(self) -> None:
-        """An address was tried, or is in another state."""
+    def _take_stock(self) -> None:
+        """Which addresses are used from now on."""
         plane, pools = self._plane, self.pools
         up = [pool for pool in pools if pool.health.state is State.UP]
         self._usable = up or [pool for pool in pools if pool.health.state is State.EJECTED]
-        plane.report.metrics.upstream_addresses(self.name, count_states(list(pools)))
+        plane.report.metrics.upstream_addresses(self.name, count_states(pools))
         plane.report.metrics.upstream_up(self.name, any(not pool.is_failing for pool in self._usable), plane.clock.boot())
         if any(pool.is_failing for pool in pools):
             for host in self._hosts:
@@ -172,24 +181,15 @@ class Balancer:
         """New addresses get a pool; the pools of gone ones end."""
         places = [Place(address, host.named) for host in self._hosts for address in host.found]
         gone = [pool for place, pool in self._pools.items() if place not in places]
-        self._pools = {place: self._pools.get(place) or self._new_pool(place) for place in places}
+        self._pools = {place: self._pools.get(place) or self._pool_at(place) for place in places}
         self._usable = list(self._pools.values())
         self._leaving.update(gone)
-        self._changed()
+        self._take_stock()
         for pool in gone:
             pool.leave()
 
-    def _new_pool(self, place: Place) -> Pool:
-        return Pool(
-            self.name,
-            self.config,
-            self._plane,
-            place,
-            tls=self._tls,
-            elsewhere=self._elsewhere,
-            changed=self._changed,
-            may_eject=self._may_eject,
-        )
+    def _pool_at(self, place: Place) -> Pool:
+        return Pool(self.name, self.config, self._plane, place, self._connector, self)
 
 
 def build_upstream(name: str, config: Upstream, plane: "Plane") -> Pool | Balancer:
@@ -197,7 +197,7 @@ def build_upstream(name: str, config: Upstream, plane: "Plane") -> Pool | Balanc
     addresses = config.addresses
     if len(addresses) > 1 or is_name(addresses[0]) or config.health.path is not None:
         return Balancer(name, config, plane)
-    pool = Pool(name, config, plane, tls=tls_context(config))
+    pool = Pool(name, config, plane, Place(addresses[0], addresses[0]), Connector(config, plane.loop), Alone(plane))
     plane.report.metrics.upstream_addresses(name, count_states([pool]))
     return pool
 

@@ -5,11 +5,11 @@ Each worker asks for itself, at times of its own, and tells the address's pool. 
 
 import asyncio
 import random
-import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.schema import Upstream
+from gateway.proxy.connector import Connector
 from gateway.proxy.health import State
 from gateway.proxy.pool import Pool
 
@@ -22,10 +22,10 @@ LONGEST_LINE: Final = 4096
 class Checker:
     """The checks of one upstream's addresses, when they are configured."""
 
-    def __init__(self, config: Upstream, plane: "Plane", tls: ssl.SSLContext | None) -> None:
+    def __init__(self, config: Upstream, plane: "Plane", connector: Connector) -> None:
         self._config = config
         self._plane = plane
-        self._tls = tls
+        self._connector = connector
         self._due_at: dict[Pool, float] = {}
         self._running: dict[Pool, asyncio.Task[None]] = {}
 
@@ -68,13 +68,10 @@ class Checker:
             pool.checked(is_well=is_well)
 
     async def _connect(self, pool: Pool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        address = pool.place.address
-        if address.is_unix:
-            return await asyncio.open_unix_connection(address.path, limit=LONGEST_LINE)
-        server_name = (self._config.tls.server_name or pool.place.named.host) if self._tls is not None else None
-        return await asyncio.open_connection(
-            address.host, address.port, ssl=self._tls, server_hostname=server_name, limit=LONGEST_LINE
-        )
+        loop = self._plane.loop
+        reader = asyncio.StreamReader(LONGEST_LINE, loop)
+        transport, protocol = await self._connector.connect(pool.place, lambda: asyncio.StreamReaderProtocol(reader, loop=loop))
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _ask(self, pool: Pool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the answer's status is one of an application that is well. The rest of the answer is not read."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.schema import Upstream
-from gateway.proxy.pool import Pool
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.connector import P, Place
+from gateway.proxy.pool import Alone, Pool
 from gateway.routes.own import OWN_UPSTREAM
 from gateway.wire.answer import AnswerMemory
 
@@ -32,28 +32,40 @@ class InsidePool(Pool):
 
     def __init__(self, plane: "Plane", application: "Callable[[], Awaitable[Callable[[], asyncio.Protocol]]]") -> None:
         config = Upstream.model_validate({"url": "unix:/inside", "max_connections": MOST_CONNECTIONS} | _SETTINGS)
-        super().__init__(OWN_UPSTREAM, config, plane, tls=None)
+        place = Place(config.addresses[0], config.addresses[0])
+        super().__init__(OWN_UPSTREAM, config, plane, place, _Pairs(plane.loop, application), _Uncounted(plane))
         self.answers = AnswerMemory(None)
-        self._application = application
-
-    async def _connect(self) -> UpstreamConnection:
-        plane = self._plane
-        serve = await self._application()
-        ours, theirs = socket.socketpair()
-        try:
-            ours.setblocking(False)
-            theirs.setblocking(False)
-            await plane.loop.create_connection(serve, sock=theirs)
-            _, connection = await plane.loop.create_connection(lambda: UpstreamConnection(self, plane), sock=ours)
-        except BaseException:
-            ours.close()
-            theirs.close()
-            raise
-        return connection
 
     def connect_failed(self, error: BaseException) -> None:
         """It is this process: each request tries anew."""
         self._plane.report.upstream_unreachable(self.name, self.place.address, error)
 
-    def _note_up(self, is_up: bool) -> None:
-        """No upstream of the configuration, and no metric."""
+
+class _Pairs:
+    """A connection is a pair of sockets, of which the application has the other end."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, application: "Callable[[], Awaitable[Callable[[], asyncio.Protocol]]]"
+    ) -> None:
+        self._loop = loop
+        self._application = application
+
+    async def connect(self, place: Place, make: "Callable[[], P]") -> "tuple[asyncio.Transport, P]":
+        serve = await self._application()
+        ours, theirs = socket.socketpair()
+        try:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            await self._loop.create_connection(serve, sock=theirs)
+            return await self._loop.create_connection(make, sock=ours)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+
+
+class _Uncounted(Alone):
+    """No upstream of the configuration, and no metric."""
+
+    def noticed(self, pool: Pool) -> None:
+        pass

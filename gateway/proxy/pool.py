@@ -10,34 +10,20 @@ attempt at a time finds out when it is back (`health`). Which address a request 
 """
 
 import asyncio
-import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.config.address import Address
 from gateway.config.schema import Upstream
 from gateway.errors import UpstreamUnreachable
+from gateway.proxy.connector import Connects, Place
 from gateway.proxy.health import Health, State
 from gateway.proxy.steps import Wait
 from gateway.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from gateway.proxy.plane import Plane
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where to connect, and by which name: a host's address may have been looked up, `named` is what is configured."""
-
-    address: Address
-    named: Address
-
-    @property
-    def authority(self) -> bytes:
-        """What `Host` says there."""
-        return b"localhost" if self.named.is_unix else str(self.named).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +40,35 @@ class Waiting:
         return self.wait.wake is not None and not self.wait.is_done
 
 
-Elsewhere = Callable[["Pool", Waiting], bool]
-"""Finds another address for a request that this one cannot serve; False: there is none."""
+class Whole(Protocol):
+    """The upstream that a pool is one address of: what a pool tells it, and asks it."""
+
+    def noticed(self, pool: "Pool") -> None:
+        """An attempt to connect there is over, or the address is in another state."""
+
+    def may_eject(self, pool: "Pool") -> bool:
+        """Whether the address may be left out for bad answers."""
+
+    def elsewhere(self, failed: "Pool", waiting: Waiting) -> bool:
+        """Find another address for a request that this one cannot serve; False: there is none."""
 
 
 class Pool:
     """The connections of one worker to one address of an upstream."""
 
-    def __init__(
-        self,
-        name: str,
-        config: Upstream,
-        plane: "Plane",
-        place: Place | None = None,
-        *,
-        tls: ssl.SSLContext | None,
-        elsewhere: Elsewhere | None = None,
-        changed: Callable[[], None] | None = None,
-        may_eject: Callable[["Pool"], bool] | None = None,
-    ) -> None:
+    def __init__(self, name: str, config: Upstream, plane: "Plane", place: Place, connector: Connects, whole: Whole) -> None:
         # per process
         self.name = name
         self.config = config
-        self.place: Final = place or Place(config.addresses[0], config.addresses[0])
+        self.place: Final = place
         self.authority = self.place.authority
         self.answers = plane.answers
         self.health = Health(config.ejection)
         self.is_failing = False  # the last attempt to connect
         self.is_leaving = False  # the address is no more: nothing is kept, nothing new begins
-        self._elsewhere = elsewhere
-        self._changed = changed
-        self._may_eject = may_eject
+        self._whole = whole
+        self._connector = connector
         self._plane = plane
-        self._tls = tls
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
@@ -186,7 +168,7 @@ class Pool:
             else:
                 self._queue.append(waiting)
         if self.health.tick(now):
-            self._note_state()
+            self._changed()
         if self.health.wants_probe(now) and not self.is_leaving:
             self._start_opening()
         for connection in tuple(self._open):
@@ -226,7 +208,7 @@ class Pool:
     async def _open_one(self) -> None:
         try:
             async with asyncio.timeout(self.config.connect_timeout):
-                connection = await self._connect()
+                _, connection = await self._connector.connect(self.place, lambda: UpstreamConnection(self, self._plane))
             if connection.is_closed:  # accepted, and closed at once: trying again and again would be a storm
                 raise ConnectionResetError
         except (OSError, UnicodeError) as error:  # timeouts and TLS errors are OSErrors; UnicodeError: a host that no name can be
@@ -234,76 +216,49 @@ class Pool:
             if self._queue:
                 self._give_up(self._queue.popleft(), type(error).__name__)
             return
-        self._note_up(True)
+        self.is_failing = False
         if self.health.connected(self._plane.loop.time()):
-            self._note_state()
+            self._changed()
+        else:
+            self._whole.noticed(self)
         self._hand_over(connection)
 
     def connect_failed(self, error: BaseException) -> None:
         """An attempt of the pool's failed, or of a check: it may be the one too many."""
+        self.is_failing = True
         if self.health.connect_failed(self._plane.loop.time()):
-            self._note_state("unreachable")
+            self._changed("unreachable")
             self._plane.report.upstream_unreachable(self.name, self.place.address, error)
             self._empty_the_queue("nobody answers there")
-        self._note_up(False)
+        else:
+            self._whole.noticed(self)
 
     def answer_failed(self) -> None:
         """An exchange got no answer, or one that was cut off. With one address it stays in use: a request could do that."""
-        may_eject = self._may_eject is not None and self._may_eject(self)
-        if self.health.answer_failed(self._plane.loop.time(), may_eject=may_eject):
-            self._note_state("answers")
+        if self.health.answer_failed(self._plane.loop.time(), may_eject=self._whole.may_eject(self)):
+            self._changed("answers")
 
     def checked(self, *, is_well: bool) -> None:
         """What the application said of itself."""
         if self.health.checked(is_well=is_well):
-            self._note_state(None if is_well else "check")
+            self._changed(None if is_well else "check")
 
     def _give_up(self, waiting: Waiting, why: str) -> None:
-        if waiting.is_wanted and waiting.tries and self._elsewhere is not None and self._elsewhere(self, waiting):
-            return
-        waiting.wait.fail(UpstreamUnreachable(why))
+        if not (waiting.is_wanted and waiting.tries and self._whole.elsewhere(self, waiting)):
+            waiting.wait.fail(UpstreamUnreachable(why))
 
     def _empty_the_queue(self, why: str) -> None:
         queue, self._queue = self._queue, deque()
         for waiting in queue:
             self._plane.loop.call_soon(self._give_up, waiting, why)  # by the loop: as in `put_back`
 
-    def _note_up(self, is_up: bool) -> None:
-        was_failing, self.is_failing = self.is_failing, not is_up
-        if self._changed is None:
-            plane = self._plane
-            plane.report.metrics.upstream_up(self.name, is_up, plane.clock.boot())
-        elif self.is_failing or was_failing:
-            self._changed()
-
-    def _note_state(self, cause: str | None = None) -> None:
-        """Tell what became of the address: once per change. `cause`: why it is not used any more."""
-        report, state = self._plane.report, self.health.state
+    def _changed(self, cause: str | None = None) -> None:
+        """The address is in another state: told once per change. `cause`: why it is not used any more."""
+        report = self._plane.report
         if cause is not None:
             report.metrics.upstream_ejected(self.name, cause)
-        report.upstream_changed(self.name, self.place.address, state.value)
-        if self._changed is None:
-            report.metrics.upstream_addresses(self.name, count_states([self]))
-        else:
-            self._changed()
-
-    async def _connect(self) -> UpstreamConnection:
-        plane, address, server_name = self._plane, self.place.address, None
-        if self._tls is not None:
-            server_name = self.config.tls.server_name or self.place.named.host
-
-        def new() -> UpstreamConnection:
-            return UpstreamConnection(self, plane)
-
-        if address.is_unix:
-            _, connection = await plane.loop.create_unix_connection(new, address.path)
-        else:
-            assert address.host is not None
-            assert address.port is not None
-            _, connection = await plane.loop.create_connection(
-                new, address.host, address.port, ssl=self._tls, server_hostname=server_name
-            )
-        return connection
+        report.upstream_changed(self.name, self.place.address, self.health.state.value)
+        self._whole.noticed(self)
 
     def _hand_over(self, connection: UpstreamConnection) -> None:
         if connection.is_closed:
@@ -316,21 +271,28 @@ class Pool:
         self.put_back(connection)
 
 
-def count_states(pools: "list[Pool]") -> dict[str, int]:
+class Alone:
+    """An upstream of one address: nothing is to be chosen, and the address is never left out for its answers."""
+
+    def __init__(self, plane: "Plane") -> None:
+        self._plane = plane
+
+    def noticed(self, pool: Pool) -> None:
+        metrics = self._plane.report.metrics
+        metrics.upstream_addresses(pool.name, count_states([pool]))
+        metrics.upstream_up(pool.name, not pool.is_failing, self._plane.clock.boot())
+
+    def may_eject(self, pool: Pool) -> bool:
+        return False
+
+    def elsewhere(self, failed: Pool, waiting: Waiting) -> bool:
+        return False
+
+
+def count_states(pools: Iterable[Pool]) -> dict[str, int]:
     """How many addresses are in which state, as metrics tell it: one that is being probed is down."""
     counts = {"up": 0, "ejected": 0, "down": 0}
     for pool in pools:
         state = pool.health.state
         counts[State.DOWN.value if state is State.PROBING else state.value] += 1
     return counts
-
-
-def tls_context(config: Upstream) -> ssl.SSLContext | None:
-    """How to verify the upstream: by default fully, against the system's authorities."""
-    if not config.is_tls:
-        return None
-    context = ssl.create_default_context(cafile=str(config.tls.ca) if config.tls.ca else None)
-    if not config.tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
