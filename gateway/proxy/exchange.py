@@ -87,6 +87,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
             body = client.take_body(head) if head.has_body else None
             is_clean = False
             record.asked_at = boot
+            if record.trace is not None:
+                record.trace.place = upstream.pool.place
             if verdict.is_stale and verdict.token is not None:
                 plane.report.admitted_unchecked(verdict.token, route, now, boot)
             upstream.send_head(

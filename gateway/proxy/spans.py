@@ -11,11 +11,11 @@ user in them, a token, a query or a client's address: who may look at traces is 
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.config.address import Address
 from gateway.config.schema import Config
 from gateway.denials import Denials
 from gateway.enforce.known import Known
 from gateway.enforce.verdict import Allow
+from gateway.proxy.connector import Place
 from gateway.proxy.report import Record, Report
 from gateway.proxy.traced import Trace
 from gateway.telemetry.access import AccessLog, redact
@@ -32,7 +32,7 @@ _CUT: Final = "cut"
 class TracedReport(Report):
     """A report that tells traces too; without `spans` it has exemplars only."""
 
-    __slots__ = ("_addresses", "_scheme", "_spans")
+    __slots__ = ("_scheme", "_spans")
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class TracedReport(Report):
         super().__init__(metrics, access, denials, known, routes)
         self._spans = spans
         self._scheme = "https" if config.tls else "http"
-        self._addresses = {name: _of_addresses(upstream.addresses) for name, upstream in config.upstreams.items()}
 
     def finish(self, record: Record, boot: float) -> None:
         super().finish(record, boot)
@@ -67,8 +66,7 @@ class TracedReport(Report):
             yield make.wait(what, began, ended, failure)
         route = record.route
         if record.asked_at and route is not None and not route.is_own:  # our own endpoints are nobody else
-            upstream = self._addresses[route.upstream] | {"gateway.upstream": route.upstream}
-            yield from make.clients(record.answered_at or boot, upstream)
+            yield from make.clients(record.answered_at or boot, route.upstream)
 
 
 class _Maker:
@@ -114,14 +112,15 @@ class _Maker:
     def wait(self, what: str, began: float, ended: float, failure: str | None) -> Span:
         return self._child(what, Kind.INTERNAL, new_span_id(), began, ended, {}, failure)
 
-    def clients(self, ended: float, upstream: Attributes) -> Iterator[Span]:
+    def clients(self, ended: float, upstream: str) -> Iterator[Span]:
         """One for each time that the head was sent."""
         record, trace = self._record, self._trace
-        attributes = upstream | {"http.request.method": self._method}
-        for resent, (span_id, began, met_closed) in enumerate(trace.repeats):
-            yield self._client(span_id, began, met_closed, attributes, resent, "StaleConnection")
+        attributes: Attributes = {"http.request.method": self._method, "gateway.upstream": upstream}
+        for resent, (span_id, began, met_closed, place) in enumerate(trace.repeats):
+            yield self._client(span_id, began, met_closed, attributes | _of_place(place), resent, "StaleConnection")
         if trace.repeats and record.asked_at == trace.repeats[-1][1]:
             return  # there was no other connection
+        attributes |= _of_place(trace.place)
         is_its_answer = record.is_answered and record.reason is None
         if is_its_answer:
             attributes["http.response.status_code"] = record.status
@@ -167,12 +166,16 @@ def _of_host(host: bytes) -> Attributes:
     return {"server.address": name, "server.port": int(port)}
 
 
-def _of_addresses(addresses: tuple[Address, ...]) -> Attributes:
-    """Of several nobody knows here which one was asked."""
-    return _of_address(addresses[0]) if len(addresses) == 1 else {}
-
-
-def _of_address(address: Address) -> Attributes:
-    if address.is_unix:
-        return {"server.address": address.path or "", "network.transport": "unix"}
-    return {"server.address": address.host or "", "server.port": address.port or 0}
+def _of_place(place: Place | None) -> Attributes:
+    """The address that was asked: as it is configured, and, of a name, which of its addresses it was."""
+    if place is None:
+        return {}
+    named, address = place.named, place.address
+    if named.is_unix:
+        return {"server.address": named.path or "", "network.transport": "unix"}
+    found: Attributes = {"server.address": named.host or "", "server.port": named.port or 0}
+    return (
+        found
+        if address == named
+        else found | {"network.peer.address": address.host or "", "network.peer.port": address.port or 0}
+    )

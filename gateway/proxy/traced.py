@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway.config.schema import Tracing
 from gateway.errors import GatewayError
+from gateway.proxy.connector import Place
 from gateway.proxy.report import Record
 from gateway.proxy.steps import Wait
 from gateway.telemetry.trace_queue import SpanQueue
@@ -27,15 +28,16 @@ T = TypeVar("T")
 class Trace:
     """What an exchange that is recorded knows of itself beyond its record. Times are on the boot clock."""
 
-    __slots__ = ("asking", "flags", "parent", "repeats", "span_id", "waits")
+    __slots__ = ("asking", "flags", "parent", "place", "repeats", "span_id", "waits")
 
     def __init__(self, parent: bytes | None, flags: int) -> None:
         self.parent = parent  # the traceparent that is continued
         self.flags = flags
         self.span_id = new_span_id()
         self.asking = new_span_id()  # of the span that the application sees as its parent
+        self.place: Place | None = None  # the address of the application that is asked
         self.waits: list[tuple[str, float, float, str | None]] = []  # for what, from when to when, how it failed
-        self.repeats: list[tuple[int, float, float]] = []  # the head was sent, and met a closed connection
+        self.repeats: list[tuple[int, float, float, Place | None]] = []  # the head was sent there, and met a closed connection
 
     def traceparent(self, trace_id: bytes) -> bytes:
         """What the application is told."""
@@ -43,7 +45,7 @@ class Trace:
 
     def ask_again(self, record: Record, boot: float) -> None:
         """The head is sent once more, in a span of its own."""
-        self.repeats.append((self.asking, record.asked_at, boot))
+        self.repeats.append((self.asking, record.asked_at, boot, self.place))
         self.asking = new_span_id()
         record.traceparent = self.traceparent(record.trace_id)
 

@@ -14,6 +14,8 @@ from exchanging import alice, request, serving, until
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from gateway.config.schema import Upstream
+from gateway.proxy.balancer import Balancer
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.telemetry.trace_queue import SpanQueue
 from gateway.telemetry.tracing import Kind as SpanKind
@@ -295,6 +297,35 @@ async def test_a_status_is_an_error_of_whom_it_blames(
     assert (server.is_error, client.is_error) == (is_ours, is_theirs)
     assert client.attributes["error.type"] == status[:3]
     assert server.attributes.get("error.type") == (status[:3] if is_ours else None)
+
+
+async def test_of_several_addresses_the_one_that_was_asked_is_told(start: Start, backend: RecordingBackend, kept: Kept) -> None:
+    async with RecordingBackend() as other:
+        urls = [f"http://127.0.0.1:{port}" for port in (backend.port, other.port)]
+        gateway = await start(urls[0], upstream={"url": urls}, parts={"spans": kept.queue}, **ALL)
+        asked = {}
+        while len(asked) < 2:
+            before = len(other.requests)
+            await gateway.ask(request(token=alice()))
+            await until(lambda: any(span.kind is SpanKind.CLIENT for span in kept.spans))
+            client = next(span for span in kept.spans if span.kind is SpanKind.CLIENT)
+            asked[other.port if len(other.requests) > before else backend.port] = client.attributes["server.port"]
+            kept.spans.clear()
+        assert asked == {backend.port: backend.port, other.port: other.port}
+
+
+async def test_of_a_name_the_address_that_was_asked_is_told(traced: DataPlane, backend: RecordingBackend, kept: Kept) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    config = Upstream.model_validate({"url": f"http://shop.test:{backend.port}"})
+    named = traced.plane.pools["app"] = Balancer("app", config, traced.plane, resolve)
+    await until(lambda: named.pools[0].place.address.host == "127.0.0.1")
+    await traced.ask(request(token=alice()))
+    *_, client = await kept.trace(3)
+    told = client.attributes
+    assert (told["server.address"], told["server.port"]) == ("shop.test", backend.port)
+    assert (told["network.peer.address"], told["network.peer.port"]) == ("127.0.0.1", backend.port)
 
 
 async def test_an_application_that_cannot_be_reached_was_waited_for(start: Start, kept: Kept) -> None:
