@@ -1,6 +1,7 @@
 """Gateways with accounts for this folder: two workers, a backend that records; in a second one tokens live for two seconds."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,20 @@ def quick_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     settings = ACCOUNTS | {"tokens": {"access_ttl": "2s"}, "sessions": {"grace": "1s"}}
     with wire(tmp_path_factory.mktemp("quick"), **settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def resident(shop: Wire) -> NewBrowser:
+    """Copies of one browser in which somebody is signed in, for tests that change nothing about him: accounts cost hashes."""
+    original = Browser(shop)
+    original.sign_in("resident@example.com")
+
+    def copy() -> Browser:
+        if original.claims()["exp"] < time.time() + 120:
+            original.get("/who", without=("access",))
+        return original.stolen()
+
+    return copy
 
 
 @pytest.fixture

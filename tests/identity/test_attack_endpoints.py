@@ -86,14 +86,12 @@ TYPES = (JSON, FORM, "Content-Type: text/plain", "Content-Type: multipart/form-d
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/register", "/auth/password"])
 @pytest.mark.parametrize("name", BODIES)
 def test_L08_L09_a_body_that_is_not_exactly_what_is_asked_for_is_refused(
-    shop: Wire, browser: NewBrowser, name: str, path: str
+    shop: Wire, resident: NewBrowser, name: str, path: str
 ) -> None:
     session = ()
     if path == "/auth/password":
-        session = (
-            f"Cookie: __Host-access={_shared(shop, browser).cookies['access']}",
-            f"User-Agent: {_shared(shop, browser).agent}",
-        )
+        alice = resident()
+        session = (f"Cookie: __Host-access={alice.cookies['access']}", f"User-Agent: {alice.agent}")
     for kind in TYPES:
         answer = shop.send(
             post(path, BODIES[name], kind, SAME_ORIGIN, "Connection: close", "X-Forwarded-For: 10.9.8.7", *session)
@@ -105,16 +103,6 @@ def test_L08_L09_a_body_that_is_not_exactly_what_is_asked_for_is_refused(
 def test_L09_no_malformed_json_is_taken_for_a_login(shop: Wire) -> None:
     for text in EVERY_BODY:
         assert shop.send(post("/auth/login", text, JSON, "Connection: close")).status in (400, 413, 422), text
-
-
-_users: dict[str, Browser] = {}
-
-
-def _shared(shop: Wire, browser: NewBrowser) -> Browser:
-    """One user for all that changes nothing."""
-    if shop.gateway.url not in _users:
-        _users[shop.gateway.url] = browser()
-    return _users[shop.gateway.url]
 
 
 def test_L09_a_compressed_body_is_not_inflated(shop: Wire) -> None:

@@ -33,9 +33,11 @@ ELSEWHERE = {
 @pytest.mark.parametrize("name", ELSEWHERE)
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
 @pytest.mark.parametrize("kind", ["json", "form"])
-def test_S18_S31_no_other_sites_page_signs_a_browser_in(shop: Wire, browser: NewBrowser, name: str, path: str, kind: str) -> None:
+def test_S18_S31_no_other_sites_page_signs_a_browser_in(
+    shop: Wire, resident: NewBrowser, name: str, path: str, kind: str
+) -> None:
     """Login CSRF: the victim would go on in the attacker's account."""
-    mallory = browser()
+    mallory = resident()
     fields = {"email": mallory.email if path == "/auth/login" else f"new-{len(name)}@example.com", "password": PASSWORD}
     body: dict[str, Any] = {"document": fields} if kind == "json" else {"form": fields}
     victim = Browser(shop)
@@ -47,8 +49,8 @@ def test_S18_S31_no_other_sites_page_signs_a_browser_in(shop: Wire, browser: New
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPPATCH"])
-def test_S29_S31_C1_a_cookie_alone_changes_nothing(shop: Wire, browser: NewBrowser, name: str, method: str) -> None:
-    alice = browser()
+def test_S29_S31_C1_a_cookie_alone_changes_nothing(shop: Wire, resident: NewBrowser, name: str, method: str) -> None:
+    alice = resident()
     path = f"/change/{alice.email}"
     for lines in (ELSEWHERE[name], (*ELSEWHERE[name], f"X-CSRF-Token: {alice.cookies['csrf']}")):
         assert alice.ask(method, path, *lines, body=b"", is_kept=False).told == "403 csrf"
@@ -68,9 +70,9 @@ def test_S29_S31_C1_a_cookie_alone_changes_nothing(shop: Wire, browser: NewBrows
 )
 @pytest.mark.parametrize("override", ["", "X-HTTP-Method-Override: GET", "X-Method-Override: HEAD", "X-HTTP-Method: OPTIONS"])
 def test_S29_no_kind_of_body_and_no_claim_of_another_method_goes_past(
-    shop: Wire, browser: NewBrowser, kind: str, override: str
+    shop: Wire, resident: NewBrowser, kind: str, override: str
 ) -> None:
-    alice = browser()
+    alice = resident()
     lines = [line for line in (f"Content-Type: {kind}" if kind else "", override) if line]
     assert alice.ask("POST", "/change/kind?_method=GET", *lines, body=b"a=1&_method=GET", is_kept=False).told == "403 csrf"
     assert not shop.reached("/change/kind")
@@ -127,8 +129,8 @@ def test_S28_the_value_of_a_session_that_is_over_is_worth_nothing(shop: Wire, br
 
 @pytest.mark.parametrize("path", ["/auth/logout", "/auth/logout-all", "/auth/password", "/auth/sessions/{}/end"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_S17_no_image_and_no_link_signs_anybody_out(shop: Wire, browser: NewBrowser, path: str, method: str) -> None:
-    alice = browser()
+def test_S17_no_image_and_no_link_signs_anybody_out(shop: Wire, resident: NewBrowser, path: str, method: str) -> None:
+    alice = resident()
     target = path.format(alice.claims()["sid"])
     for lines in (
         ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"),
@@ -140,8 +142,8 @@ def test_S17_no_image_and_no_link_signs_anybody_out(shop: Wire, browser: NewBrow
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_S17_no_form_of_another_site_ends_a_session(shop: Wire, browser: NewBrowser, name: str) -> None:
-    alice = browser()
+def test_S17_no_form_of_another_site_ends_a_session(shop: Wire, resident: NewBrowser, name: str) -> None:
+    alice = resident()
     sid = alice.claims()["sid"]
     for path in ("/auth/logout", "/auth/logout-all", f"/auth/sessions/{sid}/end"):
         for kept in ((), ("access",), ("refresh",)):
@@ -248,8 +250,8 @@ def leads(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=range(len(TARGETS)))
-def test_S32_C3_no_way_back_leads_off_this_site(shop: Wire, browser: NewBrowser, target: str) -> None:
-    alice = _shared(shop, browser)
+def test_S32_C3_no_way_back_leads_off_this_site(shop: Wire, resident: NewBrowser, target: str) -> None:
+    alice = resident()
     pages = [
         Browser(shop).open(f"/auth/login?return_to={quote(target, safe='')}"),
         Browser(shop).open(f"/auth/register?return_to={quote(target, safe='')}"),
@@ -269,16 +271,6 @@ def test_S32_C3_no_way_back_leads_off_this_site(shop: Wire, browser: NewBrowser,
         assert "a=b" not in "".join(page.fields("set-cookie"))
 
 
-_users: dict[str, Browser] = {}
-
-
-def _shared(shop: Wire, browser: NewBrowser) -> Browser:
-    """One user who signs in often, from one device."""
-    if shop.gateway.url not in _users:
-        _users[shop.gateway.url] = browser()
-    return _users[shop.gateway.url]
-
-
 def test_S32_a_way_back_of_ten_kilobytes_is_a_page_all_the_same(shop: Wire) -> None:
     assert Browser(shop).open("/auth/login?return_to=/" + "a" * 7000).status == 200
     reply = Browser(shop).open("/" + "a" * 7000)
@@ -292,8 +284,8 @@ def test_S32_a_way_back_of_ten_kilobytes_is_a_page_all_the_same(shop: Wire) -> N
 @pytest.mark.parametrize(
     "more", ["", "X-Forwarded-Host: evil.example", "Forwarded: host=evil.example", "X-Original-URL: //evil.example"]
 )
-def test_C3_what_the_gateway_leads_to_does_not_depend_on_host(shop: Wire, browser: NewBrowser, host: str, more: str) -> None:
-    alice = browser()
+def test_C3_what_the_gateway_leads_to_does_not_depend_on_host(shop: Wire, resident: NewBrowser, host: str, more: str) -> None:
+    alice = resident()
     for method, path in (("GET", "/orders"), ("POST", "/auth/logout")):
         raw = alice.raw(
             method, path, SAME_ORIGIN, "Sec-Fetch-Mode: navigate", *([more] if more else []), without=("access", "refresh")

@@ -20,8 +20,8 @@ from kept import Kept
 from live.running_gateway import ISSUER, eventually
 from store_process import StoreProcess
 
-NUMBER = 2000
-GROWTH_MIB = 40
+NUMBER = 1000
+GROWTH_MIB = 20  # of 16 times as many requests
 
 
 @pytest.fixture(scope="module")
