@@ -11,7 +11,8 @@ unwatched, with nobody to remove them from the log's registry.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
@@ -67,11 +68,26 @@ class Boot:
 
 
 def hand_over(data: bytes, name: str = "gateway-configuration") -> int:
-    """A descriptor of memory that has no name and is gone with the last process that holds it."""
+    """A descriptor of memory that has no name and is gone with the last process that holds it. Raises OSError."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    with open(descriptor, "wb", closefd=False) as memory:
-        memory.write(data)
+    try:
+        with open(descriptor, "wb", closefd=False) as memory:
+            memory.write(data)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def hand_over_all(texts: Iterable[bytes]) -> list[int]:
+    """A descriptor of each of them; or OSError, and none."""
+    descriptors = []
+    with ExitStack() as made:
+        for text in texts:
+            descriptors.append(hand_over(text))
+            made.callback(os.close, descriptors[-1])
+        made.pop_all()
+    return descriptors
 
 
 def handed_over(descriptor: int) -> bytes:

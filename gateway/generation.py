@@ -13,11 +13,12 @@ import pickle
 import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.admin.health import WorkerStatus
-from gateway.boot import Boot, hand_over
+from gateway.boot import Boot, hand_over_all
 from gateway.child import Child
 from gateway.config.load import Loaded
 from gateway.listeners import Listeners
@@ -43,15 +44,19 @@ class Generation:
     """Per generation: everything. Of its cells the first `count` blocks are the workers', then the supervisor's, `Carried`'s."""
 
     def __init__(self, loaded: Loaded, count: int, listeners: Listeners, pem: tuple[bytes, ...] = ()) -> None:
-        """`pem` is the certificate with its chain, and the key; or nothing."""
+        """`pem` is the certificate with its chain, and the key; or nothing. Raises OSError, with nothing left behind."""
         self.loaded = loaded
         self.config = loaded.config
         self.count = count
         self.listeners = listeners
         self.layout = Layout.of(loaded.config)
-        self.cells = Cells.create(self.layout.block, count + 2)
-        self._config_fd = hand_over(pickle.dumps(loaded))
-        self._tls_fds = tuple(hand_over(text, "gateway-tls") for text in pem)
+        with ExitStack() as inherited:
+            self.cells = Cells.create(self.layout.block, count + 2)
+            inherited.callback(self.cells.close)
+            self._config_fd, *self._tls_fds = hand_over_all([pickle.dumps(loaded), *pem])
+            for descriptor in (self._config_fd, *self._tls_fds):
+                inherited.callback(os.close, descriptor)
+            self._inherited = inherited.pop_all()
         self.children: list[Child] = []
         self.started_at = 0.0
         self._deadline = float("inf")
@@ -125,9 +130,7 @@ class Generation:
 
     def close(self) -> None:
         """Give back what was to be inherited."""
-        self.cells.close()
-        for descriptor in (self._config_fd, *self._tls_fds):
-            os.close(descriptor)
+        self._inherited.close()
 
     def _child(self, index: int, seat: int, around: Surroundings) -> Child:
         boot = Boot(
@@ -136,7 +139,7 @@ class Generation:
             seat=seat,
             cells_fd=self.cells.fd,
             config_fd=self._config_fd,
-            tls_fds=self._tls_fds,
+            tls_fds=tuple(self._tls_fds),
             lock_fd=around.lock_fd,
             control_fd=-1,
             embedded_store=around.embedded_store,

@@ -22,7 +22,7 @@ import resource
 import socket
 import stat
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final, Self
 
 from gateway.config.address import Address
@@ -93,23 +93,22 @@ class Listeners:
     def followed_by(self, addresses: Sequence[Address], workers: int, given: Iterable[Listener] = ()) -> Self:
         """Hold these addresses for so many workers: those held here already, and new ones.
 
-        Closes nothing of what is held here. Raises CannotListen, having opened nothing.
+        Closes nothing of what is held here. Raises CannotListen, or what else went wrong, having opened nothing.
         """
         held = {listener.configured: listener for listener in (*self._listeners, *given)}
-        opened: list[Listener] = []
         found: list[Listener] = []
-        for address in addresses:
-            try:
-                if address not in held:
-                    is_ours = address.port in {other.address.port for other in held.values()}
-                    opened.append(_open(address, is_ours=is_ours))
-                    held[address] = opened[-1]
-                held[address].grow(workers)
-                found.append(held[address])
-            except OSError as error:
-                for listener in opened:
-                    listener.close()
-                raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
+        with ExitStack() as opened:
+            for address in addresses:
+                try:
+                    if address not in held:
+                        is_ours = address.port in {other.address.port for other in held.values()}
+                        held[address] = _open(address, is_ours=is_ours)
+                        opened.callback(held[address].close)
+                    held[address].grow(workers)
+                    found.append(held[address])
+                except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
+                    raise CannotListen(f"cannot listen on {address}: {getattr(error, 'strerror', '') or error}") from error
+            opened.pop_all()
         return type(self)(found)
 
     def lent_to(self, worker: int, workers: int) -> dict[str, socket.socket]:

@@ -9,7 +9,7 @@ import os
 import ssl
 from typing import Any, Final
 
-from gateway.boot import hand_over, path_of
+from gateway.boot import hand_over_all, path_of
 from gateway.config.load import Loaded, load, place_of
 from gateway.config.problems import Location
 from gateway.errors import ConfigurationError
@@ -48,7 +48,7 @@ def read_pem(loaded: Loaded) -> tuple[bytes, ...]:
         pem = tls.certificate.read_bytes(), tls.key.read_bytes()
     except OSError as error:
         raise ConfigurationError([f"{place}: {error.filename} cannot be read ({error.strerror})"]) from None
-    descriptors = [hand_over(text, "gateway-tls") for text in pem]
+    descriptors = hand_over_all(pem)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate, key = map(path_of, descriptors)

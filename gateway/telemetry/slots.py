@@ -125,9 +125,13 @@ class Cells:
     def create(cls, block: Block, blocks: int) -> Self:
         """Make the memory, all zero, for `blocks` processes."""
         fd = os.memfd_create("gateway-cells", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, _bytes(block, blocks))
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        cells = cls(fd, block, blocks)
+        try:
+            os.ftruncate(fd, _bytes(block, blocks))
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            cells = cls(fd, block, blocks)
+        except OSError:
+            os.close(fd)
+            raise
         cells._memory[0] = MAGIC
         cells._memory[1] = block.fingerprint()
         return cells
