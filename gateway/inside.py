@@ -100,7 +100,7 @@ def build_inside(
     mint = Mint(config.own_issuer, config.tokens.audience, known.csrf.value_of)
     store, trail_store = connect(store_url), connect(store_url, max_connections=2)
     log = RevocationLog(store, clock, config.store.max_staleness, issuers=Lifetimes.of(config))
-    journal = Journal(config.store.directory, number, log)
+    journal = Journal(config.store.directory, number, lambda: log)
     sessions, first_uses = SessionStore(store, Rules.of(config)), FirstUses(store)
     ending = Ending(log, journal, view, sessions, clock, config.own_issuer, config.tokens.session_ttl, metrics.revocation)
     memory = Memory(trail_store, clock.boot)

@@ -20,6 +20,7 @@ from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store
+from gateway.tasks import Tasks
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
@@ -54,13 +55,14 @@ class Operating:
             from gateway.webhook.webhook import Webhook as Teller
 
             self._webhook = Teller(config.webhook, store, clock, metrics, keep_s=config.audit.keep)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
         self._answering = 0
         self._is_quiet = asyncio.Event()
         self._is_quiet.set()
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(work) for work in self.office.tasks()]
+        for part in self.office.parts():
+            self._tasks.keep(part)
         if self._webhook is not None:
             self._webhook.start()
 
@@ -77,9 +79,7 @@ class Operating:
 
     async def close(self, within_s: float = ANSWERS_WITHIN_S) -> None:
         """End the tasks, let answers end, and then what they need."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         if self._webhook is not None:
             await self._webhook.close()
         with suppress(TimeoutError):

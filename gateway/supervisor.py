@@ -106,6 +106,7 @@ class Supervisor:
         self._told_to_stop = asyncio.Event()
         self._told_to_hurry = asyncio.Event()
         self._news = asyncio.Event()
+        self._orphans = asyncio.Event()
         self._reloading = Reloading(loaded, self._put_in_force, self._clock.wall, self._reload_begins, self._reload_ended)
         first = Generation(loaded, self._count(loaded), Listeners(()), self._reloading.pem)
         self._succession = Succession(first, self._clock.boot, self._told_to_stop)
@@ -160,8 +161,9 @@ class Supervisor:
         self._store = await Storekeeper.open(config, self._clock, self.metrics.store_command)
         self._succession.begin(self._around(self._store))
         self._tasks.keep(self._store.watch)
-        self._journal = Journal(config.store.directory, OWN_SEAT, self._store.log)
-        self._take_up_orphans()
+        store = self._store
+        self._journal = Journal(config.store.directory, OWN_SEAT, lambda: store.log)
+        self._tasks.keep(self._take_up_orphans)
         self._tasks.keep(self._journal.run)
         await self._open_admin(self._store)
         self._following = self._tasks.keep(self._reloading.follow)
@@ -194,12 +196,18 @@ class Supervisor:
         assert self._operating is not None
         return self._operating.answer(request)
 
-    def _take_up_orphans(self) -> None:
-        """What workers had promised that are no more, nor have one in their seat, is appended by the supervisor [R5]."""
+    async def _take_up_orphans(self) -> None:
+        """What workers had promised that are no more, nor have one in their seat, is appended by the supervisor [R5].
+
+        Beside the loop, which goes on when it fails: a full disk must not end the gateway.
+        """
         assert self._journal is not None
-        taken = {OWN_SEAT, *(child.seat for child in self._succession.children())}
-        folder = self._present.config.store.directory
-        self._journal.load(also=[seat for seat in leftovers(folder, 0) if seat not in taken])
+        while True:
+            self._orphans.clear()
+            taken = {OWN_SEAT, *(child.seat for child in self._succession.children())}
+            folder = self._present.config.store.directory
+            self._journal.load(also=[seat for seat in leftovers(folder, 0) if seat not in taken])
+            await self._orphans.wait()
 
     # The loop.
 
@@ -212,7 +220,7 @@ class Supervisor:
             judged_from = now if now - looked_at > BLIND_AFTER_S else judged_from
             looked_at = now
             if self._succession.watch(now, judged_from):
-                self._take_up_orphans()
+                self._orphans.set()
             self._notice()
             self.metrics.log_seen(*self._succession.log_seen())
             self._measure(now)
@@ -303,6 +311,7 @@ class Supervisor:
         """SIGTERM, wait for the drain, SIGKILL; then leave the log, close the admin port, stop the store."""
         self._told_to_stop.set()
         self._notifier.say("STOPPING=1", status="Finishing what is in flight")
+        beating = asyncio.create_task(self._beat())  # the loop does not any more, and each step may take seconds
         if self._following is not None:
             await ended(self._following)  # first: nobody begins to serve while all the others are told to end
         self._present.listeners.close()
@@ -316,13 +325,18 @@ class Supervisor:
             await self._admin.close()
         if self._store is not None:
             await self._store.close()
+        await ended(beating)
+
+    async def _beat(self) -> None:
+        while True:
+            self._notifier.beat(self._clock.boot())
+            await asyncio.sleep(TICK_S)
 
     async def _end_workers(self) -> None:
         deadline = time.monotonic() + self._present.config.timeouts.drain + BEYOND_DRAIN_S
         for child in self._succession.children():
             child.end()
         while self._reap_all() and time.monotonic() < deadline and not self._told_to_hurry.is_set():
-            self._notifier.beat(self._clock.boot())
             await _wait(self._told_to_hurry, TICK_S / 2)
         for child in self._succession.children():
             if child.is_running:

@@ -1,7 +1,7 @@
 """The smallest worker that keeps the supervisor's contract.
 
-With `stubborn` among its arguments it does not end in order, with `busy` not when it is retired; with `choosy` it ends at once
-where the log's level is `debug`.
+With `stubborn` among its arguments it does not end in order, with `busy` not when it is retired. Where the log's level is `debug`
+it ends at once with `choosy`, and never listens with `deaf`.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ async def main() -> None:
     while not stop.is_set():
         while not line.orders.empty():
             said, _ = line.orders.get_nowait()
-            if said == "listen":
+            if said == "listen" and not ("deaf" in sys.argv and config.log.level == "debug"):
                 metrics.listening(True)
             elif said == "retire" and "busy" not in sys.argv:
                 end()

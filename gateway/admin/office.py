@@ -10,7 +10,7 @@ which steps is told by the endpoints (`users.py`, `sessions.py`, `keys.py`…).
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
@@ -85,9 +85,9 @@ class Office:
         self.sessions_count = 0
         self.accounts_state = "off" if not config.has_accounts else "unused"
 
-    def tasks(self) -> tuple[Coroutine[Any, Any, None], ...]:
+    def parts(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What runs for as long as the gateway does; to be cancelled."""
-        return self.rotation.run(), self.trail.run(), self._watch(), self._watch_accounts(), self._purge_now_and_then()
+        return self.rotation.run, self.trail.run, self._watch, self._watch_accounts, self._purge_now_and_then
 
     async def close(self) -> None:
         self.passwords.close()

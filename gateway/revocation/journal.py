@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,8 @@ class JournalFull(GatewayError):
 class Journal:
     """What this process still has to append. `load` before `run`."""
 
-    def __init__(self, folder: Path, number: int, log: RevocationLog) -> None:
+    def __init__(self, folder: Path, number: int, log: Callable[[], RevocationLog]) -> None:
+        """`log` is asked for at each append: a new configuration brings another one, with other lifetimes."""
         self._file = folder / f"pending.{number}.jsonl"
         self._log = log
         self._pending: dict[str, tuple[Revocation, ...]] = {}
@@ -69,7 +70,7 @@ class Journal:
             await self._news.wait()
             for revocation_id, facts in list(self._pending.items()):
                 try:
-                    await self._log.revoke(*facts)
+                    await self._log().revoke(*facts)
                 except StoreError:
                     await asyncio.sleep(RETRY_S)
                     break

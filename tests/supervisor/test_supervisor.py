@@ -2,21 +2,36 @@
 
 import asyncio
 import errno
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from store_process import StoreProcess
-from supervising import TINY_WORKER, TOKENS, Running, configuration, ends_at_once, eventually, is_alive, running, signal_process
+from supervising import (
+    ISSUER,
+    TINY_WORKER,
+    TOKENS,
+    Running,
+    configuration,
+    ends_at_once,
+    eventually,
+    is_alive,
+    running,
+    signal_process,
+)
 
 from gateway.boot import Boot
 from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.errors import GatewayError
 from gateway.listeners import CannotListen
+from gateway.revocation.entry import Kind, Revocation
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect
 from gateway.store.embedded import EmbeddedServer
@@ -135,6 +150,96 @@ async def test_a_configuration_whose_workers_end_at_once_is_given_up(
         assert gateway.pids() == before
         assert await value(gateway, 'gateway_config_reloads_total{result="failure"}') == 1
         await eventually(lambda: not gateway.supervisor._succession.past)
+
+
+async def test_a_stop_during_a_succession_ends_it_and_nobody_begins_to_serve(declared: str, tmp_path: Path):
+    """Whether its workers are being prepared, or are asked to listen already."""
+    async with running(configuration(tmp_path, declared, workers=1), (*TINY_WORKER, "deaf")) as gateway:
+        supervisor = gateway.supervisor
+        before, operating = supervisor._present, supervisor._operating
+        path = tmp_path / "gateway.yaml"
+        path.write_text(path.read_text() + "log: {level: debug}\n")
+        supervisor.reload()
+        await eventually(lambda: (coming := supervisor._succession._coming) and coming.children[0].lent)
+        pid = supervisor._succession.children()[-1].pid
+        supervisor.stop()
+        assert await gateway.ended == 0
+        assert (supervisor._present, supervisor._operating) == (before, operating)
+        assert not is_alive(pid)
+
+
+async def test_a_worker_that_ends_when_it_is_asked_to_listen_does_not_take_over(
+    declared: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with running(configuration(tmp_path, declared, workers=1), (*TINY_WORKER, "deaf")) as gateway:
+        supervisor, before = gateway.supervisor, gateway.pids()
+        path = tmp_path / "gateway.yaml"
+        path.write_text(path.read_text() + "log: {level: debug}\n")
+        supervisor.reload()
+        await eventually(lambda: (coming := supervisor._succession._coming) and coming.children[0].lent)
+        signal_process(supervisor._succession.children()[-1].pid, signal.SIGKILL)
+        await eventually(lambda: "stays as it was: a new worker ended" in caplog.text)
+        assert gateway.pids() == before
+        assert gateway.supervisor.is_ready
+
+
+async def test_what_past_workers_counted_is_told_on_and_then_left_alone(declared: str, tmp_path: Path):
+    async with running(configuration(tmp_path, declared, workers=1)) as gateway:
+        supervisor, served = gateway.supervisor, 'gateway_requests_total{code="200",method="GET",route="app"}'
+        first = gateway.pids()
+        supervisor.reload()
+        await eventually(lambda: gateway.pids() != first and not supervisor._succession.past)
+        async with asyncio.timeout(10):
+            while await value(gateway, served) != 2:
+                pass
+        assert supervisor._journal._log() is supervisor._store.log  # type: ignore[union-attr]
+        cells, told_on = supervisor._present.cells, supervisor._present.layout.routes["app"].requests
+        carried = cells.block(supervisor._present.count + 1)
+        carried[told_on] = 7.0  # a cell that nobody counts in: GET, 101
+        for _ in range(3):  # turns of the loop
+            supervisor._news.set()
+            await eventually(lambda: not supervisor._news.is_set())
+        assert carried[told_on] == 7.0
+
+
+async def test_a_disk_that_is_full_when_promises_are_taken_up_ends_nothing(
+    declared: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """A promised revocation of a worker that is no more: it stays where it is until it can be taken up [R5]."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    promise = folder / "pending.7.jsonl"
+    fact = Revocation(Kind.USER, "alice", ISSUER, id="0" * 32)
+    promise.write_text(json.dumps({"facts": [asdict(fact)]}))
+    in_the_way = folder / "pending.1000000.new"
+    in_the_way.mkdir()  # nothing can be written there
+    async with running(configuration(tmp_path, declared, workers=1)) as gateway:
+        await eventually(lambda: "_take_up_orphans has failed" in caplog.text)
+        assert promise.exists()
+        assert gateway.supervisor.is_ready
+        in_the_way.rmdir()
+        await eventually(lambda: not promise.exists() and not gateway.supervisor._journal._pending)  # type: ignore[union-attr]
+
+
+async def test_systemd_s_watchdog_is_fed_until_the_very_end(
+    store_process: StoreProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """No worker is left, and the store, which is told so, hangs for as long as it may."""
+    said: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.bind("\0" + f"gateway-supervisor-{os.getpid()}")
+        asyncio.get_running_loop().add_reader(notices, lambda: said.append(notices.recv(4096).decode()))
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@gateway-supervisor-{os.getpid()}")
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        async with running(configuration(tmp_path, store_process.url), ends_at_once(0), until="admin_address") as gateway:
+            await eventually(lambda: all(worker.restarts for worker in gateway.supervisor.workers()))
+            store_process.freeze()
+            gateway.supervisor.stop()
+            await gateway.ended
+            store_process.thaw()
+        asyncio.get_running_loop().remove_reader(notices)
+        stopping = next(place for place, words in enumerate(said) if words.startswith("STOPPING=1"))
+        assert said[stopping:].count("WATCHDOG=1") >= 3
 
 
 async def test_workers_that_know_what_is_revoked_are_not_replaced_by_some_that_do_not(
