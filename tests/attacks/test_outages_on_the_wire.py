@@ -103,7 +103,7 @@ def test_R09_R13_L5_a_store_that_forgot_is_noticed_and_given_back_what_the_worke
         while time.monotonic() < recovered_at:
             assert told(outage, revoked) == WHEN_REVOKED
         eventually(lambda: outage.everywhere(good, times=8) == {"200"})
-        assert {line["process"] for line in gateway.messages() if "-> lost: " in line["message"]} == BOTH
+        eventually(lambda: {line["process"] for line in gateway.messages() if "-> lost: " in line["message"]} == BOTH)
         eventually(gateway.is_ready)
         receipt = gateway.call("POST", "/v1/revocations", json={"user": "later"}).json()
         assert (receipt["enforced_by"], receipt["workers"], receipt["complete"]) == (2, 2, True)
