@@ -53,6 +53,7 @@ ADDRESSES: Final = Row(
                 "none.",
                 "`down`: nobody accepts connections there. `ejected`: answers failed in a row, or the health check does. The log "
                 "says which address, once per change.",
+                ("GatewayUpstreamDegraded",),
             ),
             [Query(f"max by (upstream, state) ({_NOT_USED})", "{{upstream}}: {{state}}")],
             "short",
@@ -63,6 +64,7 @@ ADDRESSES: Final = Row(
                 "Addresses left out, by cause",
                 "none, or a few while an application is being replaced.",
                 "`unreachable`: connects. `answers`: cut off or late. `check`: its own word. Again and again: it is up and sick.",
+                ("GatewayUpstreamDegraded",),
             ),
             [Query(_LEFT_OUT, "{{upstream}}: {{cause}}")],
             "short",
