@@ -56,6 +56,8 @@ def is_stuck(now: float, heartbeat_at: float, started_at: float, judged_from: fl
 class Child:
     """Per worker: its boot letter and how often it was replaced. Per life: process, line, incarnation, start, what is lent to it.
 
+    `ended_with` is the exit code of its last life that is over, negative for a signal.
+
     `heartbeat` reads the worker's cell, `on_end` is told of every life that is over [W2], `on_news` that there is news.
     """
 
@@ -72,6 +74,7 @@ class Child:
         "_on_news",
         "_process",
         "_short_lives",
+        "ended_with",
         "is_retired",
         "lent",
         "restarts",
@@ -94,6 +97,7 @@ class Child:
         self._short_lives = 0
         self.is_retired = False
         self.restarts = 0
+        self.ended_with: int | None = None
         self._is_told_to_end = self._is_terminated = False
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Line | None = None
@@ -227,6 +231,7 @@ class Child:
         logger.log(level, "Worker %d (process %d) ended: %s", self.index, self.pid, describe_exit(code))
         self._is_told_to_end = self._is_terminated = False
         self._process = None
+        self.ended_with = code
         self.lent, self._is_listening = {}, False
         if self._line is not None:
             self._line.close()

@@ -29,6 +29,7 @@ from gateway.config.address import Address
 from gateway.errors import GatewayError
 
 BACKLOG: Final = 4096
+EXIT_CANNOT_LISTEN: Final = 71  # of a worker; EX_OSERR of sysexits.h
 MOST_DESCRIPTORS: Final = 1 << 20  # of one process; the highest number of connections that can be configured
 
 Inherited = Sequence[tuple[str, socket.socket]]

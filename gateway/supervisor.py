@@ -35,7 +35,7 @@ from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.schema import Log
 from gateway.generation import BEYOND_DRAIN_S, Generation, Surroundings
-from gateway.listeners import Listeners, allow_descriptors
+from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen, Listeners, allow_descriptors
 from gateway.metering import Meter
 from gateway.reloading import Reloading
 from gateway.revocation.journal import Journal, leftovers
@@ -212,7 +212,7 @@ class Supervisor:
     # The loop.
 
     async def _supervise(self) -> None:
-        """The loop. What was silent while this process did not run itself is not held against anybody."""
+        """The loop. What was silent while this process did not run itself is not held against anybody. Raises CannotListen."""
         judged_from = looked_at = self._clock.boot()
         while not self._told_to_stop.is_set():
             self._news.clear()
@@ -221,11 +221,21 @@ class Supervisor:
             looked_at = now
             if self._succession.watch(now, judged_from):
                 self._orphans.set()
+            self._refuse_taken_addresses()
             self._notice()
             self.metrics.log_seen(*self._succession.log_seen())
             self._measure(now)
             self._notifier.beat(now)
             await _wait(self._news, TICK_S)
+
+    def _refuse_taken_addresses(self) -> None:
+        """What somebody else took between our bind and a worker's listen ends the start, as if he had been there before it.
+
+        Later nobody can: once a worker listens the socket does, and it is held here.
+        """
+        if not self._is_announced and any(child.ended_with == EXIT_CANNOT_LISTEN for child in self._present.children):
+            where = " or ".join(self.addresses)
+            raise CannotListen(f"cannot listen on {where}: a worker says why; another program may have taken it meanwhile")
 
     def _notice(self) -> None:
         """What follows from the workers' state: readiness, and the one line that says we listen."""

@@ -38,7 +38,7 @@ from gateway.keys.secrets import token_secrets
 from gateway.keys.store import load as load_ring
 from gateway.keys.store import restore as restore_ring
 from gateway.lifeline import end_with_parent
-from gateway.listeners import CannotListen
+from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen
 from gateway.proxy.listener import Listener, server_tls
 from gateway.proxy.live import end_all_revoked, end_if_revoked
 from gateway.proxy.plane import Plane
@@ -100,7 +100,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._told_to_end = asyncio.Event()  # tunnels too: nobody takes our place
         self._told_to_hurry = asyncio.Event()
-        self._has_failed = False
+        self._exit_code = 0
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -160,7 +160,7 @@ class Worker:
                 await asyncio.to_thread(tracer.close)
             self._lines.close()
             self._errors.close()
-        return int(self._has_failed)
+        return self._exit_code
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it beside the requests for as long as the worker lives. One that loses a part of itself makes room for another."""
@@ -169,7 +169,7 @@ class Worker:
             if not task.cancelled() and (error := task.exception()) is not None:
                 is_told = isinstance(error, GatewayError)
                 logger.critical("Worker %d ends: %s", self._boot.index, error, exc_info=None if is_told else error)
-                self._has_failed = True
+                self._exit_code = EXIT_CANNOT_LISTEN if isinstance(error, CannotListen) else 1
                 self._stop.set()
 
         task = asyncio.get_running_loop().create_task(work)
