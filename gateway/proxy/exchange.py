@@ -19,6 +19,7 @@ from gateway.proxy.report import CLIENT_CLOSED, Record
 from gateway.proxy.settle import settle
 from gateway.proxy.splice import Tunnel
 from gateway.proxy.traced import told
+from gateway.proxy.uploads import Uploads, is_small
 from gateway.proxy.upstream import StaleConnection, UpstreamConnection
 from gateway.reasons import Reason
 from gateway.routes.own import OWN_BODY_LIMIT
@@ -51,6 +52,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
     if plane.tracer is not None:
         plane.tracer.begin(record, head, is_trusted=client.is_trusted)
     upstream: UpstreamConnection | None = None
+    uploads: Uploads | None = None  # among which this one is
     is_clean = True
     is_repeated = False
     done = NOTHING_DONE
@@ -72,12 +74,20 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                 done = settled
                 now, boot = clock.wall(), clock.boot()
                 continue
-            if route.is_own and head.has_body and not client.has_gathered:
-                if head.expects_continue:
-                    client.transport.write(CONTINUE)
-                await client.gather_body(head, OWN_BODY_LIMIT)
-                now, boot = clock.wall(), clock.boot()
-                continue
+            if head.has_body and uploads is None and not client.has_gathered:
+                is_crowded = not route.is_own and plane.uploads[route.upstream].is_full
+                if route.is_own or (is_crowded and is_small(head)):
+                    if head.expects_continue:
+                        client.transport.write(CONTINUE)
+                    await client.gather_body(head, OWN_BODY_LIMIT)
+                    now, boot = clock.wall(), clock.boot()
+                    continue
+                if is_crowded:
+                    await told(plane.uploads[route.upstream].wait(), "place for an upload", record, plane)
+                    now, boot = clock.wall(), clock.boot()
+                    continue
+                uploads = plane.uploads[route.upstream]
+                uploads.begin(client)
             if upstream is None or upstream.is_closed:
                 upstream = pool.take()
                 if upstream is None:
@@ -85,6 +95,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                     now, boot = clock.wall(), clock.boot()
                     continue
             body = client.take_body(head) if head.has_body else None
+            if uploads is not None:
+                uploads.go_on(client)
             is_clean = False
             record.asked_at = boot
             if record.trace is not None:
@@ -177,6 +189,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         plane.report.broken(error)
         client.break_off()
     finally:
+        if uploads is not None:
+            uploads.end(client)
         if upstream is not None:
             upstream.end_exchange(is_clean=is_clean)
         plane.report.finish(record, clock.boot())

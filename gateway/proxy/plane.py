@@ -19,6 +19,7 @@ from gateway.proxy.lane import SlowLane
 from gateway.proxy.live import LiveExchanges
 from gateway.proxy.report import Record, Report
 from gateway.proxy.traced import Tracer
+from gateway.proxy.uploads import Uploads
 from gateway.routes.match import RouteTable
 from gateway.sessions.keeper import SessionKeeper
 from gateway.wire.answer import AnswerMemory
@@ -84,6 +85,7 @@ class Plane:
         self.clients: set[ClientConnection] = set()
         self.admission = Admission(config.limits)
         self.live = LiveExchanges()
+        self.uploads = {name: Uploads(upstream, loop) for name, upstream in config.upstreams.items()}
         self.lane = SlowLane(loop)
 
     @property

@@ -79,16 +79,13 @@ async def beside(hung: str, well: RecordingBackend, folder: Path) -> AsyncIterat
     ],
     ids=["never answers", "never speaks TLS", "never accepts"],
 )
-@pytest.mark.parametrize("what", ["a page", "an upload"])
 async def test_an_upstream_that_hangs_holds_so_many_clients_and_takes_nothing_from_another(
-    upstream: Callable[[], AbstractAsyncContextManager[str]], full: str, what: str, tmp_path: Path, backend: RecordingBackend
+    upstream: Callable[[], AbstractAsyncContextManager[str]], full: str, tmp_path: Path, backend: RecordingBackend
 ) -> None:
-    begun = b"POST /hung/ HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n" + bytes(100_000)
-    asked = request("/hung/") if what == "a page" else begun
     async with upstream() as url, beside(url, backend, tmp_path) as gateway:
         held = [await gateway.connect() for _ in range(MAY_WAIT)]
         for client in held:
-            await client.send(asked)
+            await client.send(request("/hung/"))
         await until(lambda: full in hung_pool(gateway))
         more = [await gateway.connect() for _ in range(BEYOND)]
         for client in more:
@@ -104,6 +101,27 @@ async def test_an_upstream_that_hangs_holds_so_many_clients_and_takes_nothing_fr
         assert full in hung_pool(gateway)
         assert not any(client.reader.at_eof() for client in held)
         for client in (*held, *others):
+            client.close()
+        await until(lambda: not gateway.plane.clients)
+
+
+async def test_uploads_to_an_upstream_that_hangs_hold_fewer_and_take_nothing_from_another(
+    tmp_path: Path, backend: RecordingBackend
+) -> None:
+    begun = b"POST /hung/ HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n" + bytes(100_000)
+    async with silent() as url, beside(url, backend, tmp_path) as gateway:
+        held = [await gateway.connect() for _ in range(5)]
+        for client in held:
+            await client.send(begun)
+        await until(lambda: "3 of 3, 2 waiting" in repr(gateway.plane.uploads["hung"]))
+        reply = await (more := await gateway.connect()).ask(begun)
+        assert (reply.status, reply.reason) == (502, "upstream-unreachable")
+        others = [await gateway.connect() for _ in range(CLIENTS - 10)]
+        assert [reply.status for reply in await asyncio.gather(*(other.ask(request("/")) for other in others))] == [200] * len(
+            others
+        )
+        assert not any(client.reader.at_eof() for client in held)
+        for client in (*held, *others, more):
             client.close()
         await until(lambda: not gateway.plane.clients)
 
