@@ -32,6 +32,7 @@ from gateway.control import Line
 STUCK_AFTER_S: Final = 5.0
 SILENT_AFTER_S: Final = 1.0  # four beats: others accept what is meant for it, in case it is stuck
 START_WITHIN_S: Final = 20.0
+RUN: Final = secrets.token_hex(8)  # of this supervisor: its workers' incarnations begin with it, so they know each other
 GOOD_LIFE_S: Final = 10.0
 FIRST_DELAY_S: Final = 0.2
 LONGEST_DELAY_S: Final = 5.0
@@ -171,7 +172,7 @@ class Child:
         """Begin the process. Our end of the line to it; raises OSError, with nothing left behind."""
         ours, theirs = control.pair()
         with theirs:
-            self._boot = replace(self._boot, incarnation=secrets.token_hex(16), control_fd=theirs.fileno())
+            self._boot = replace(self._boot, incarnation=RUN + secrets.token_hex(8), control_fd=theirs.fileno())
             try:
                 # In a group of its own: Ctrl-C reaches the supervisor alone, which then tells the workers to finish.
                 self._process = subprocess.Popen(  # noqa: S603 - our own command

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from store_process import until
 
@@ -13,8 +14,10 @@ from gateway.revocation.entry import Entry
 from gateway.revocation.follower import Follower
 from gateway.revocation.state import State
 from gateway.revocation.view import View
+from gateway.revocation.witnessing import Witness
 
 MAX_STALENESS_S = 1.0
+WITNESS_KEY = b"a key for the marks of witness files"
 
 
 class SetClock(Clock):
@@ -42,6 +45,7 @@ class Following:
     incarnation: str
     entries: list[Entry] = field(default_factory=list)
     poisoned: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def is_fresh(self) -> bool:
@@ -76,11 +80,15 @@ async def following(
     on_snapshot: Callable[[View], None] = lambda view: None,
     on_ring: Callable[[], Awaitable[None]] = nothing,
     log_seen: tuple[int, int] = (0, 0),
+    witness: Path | None = None,
+    run: str = "",
+    address: str = "store",
 ) -> AsyncIterator[Following]:
-    """A follower that runs until the end of the block."""
+    """A follower that runs until the end of the block. `witness` is the folder of its host's file, `run` its gateway's."""
     clock = clock or Clock()
     view = View(max_entries)
-    incarnation = secrets.token_hex(8)
+    incarnation = run + secrets.token_hex(8)
+    problems: list[str] = []
     entries: list[Entry] = []
     poisoned: list[str] = []
     follower = Follower(
@@ -95,10 +103,11 @@ async def following(
         on_poison=poisoned.append,
         label="worker 0",
         log_seen=log_seen,
+        witness=Witness(witness, [WITNESS_KEY], address, incarnation, clock, problems.append) if witness else None,
     )
     task = asyncio.create_task(follower.run())
     try:
-        yield Following(follower, view, clock, task, incarnation, entries, poisoned)
+        yield Following(follower, view, clock, task, incarnation, entries, poisoned, problems)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.clock import LARGEST_STORE_OFFSET_S
-from gateway.revocation.continuity import Position, Reply
+from gateway.revocation.continuity import Finding, Position, Reply, judge
 
 
 class WayOut(StrEnum):
@@ -59,6 +59,16 @@ def way_out(
         return WayOut.FOLLOW
     is_behind = reply.epoch == history.position.epoch and reply.head < history.position.sequence
     return WayOut.BEGIN if reply.epoch != epoch or is_broken or is_behind else WayOut.FOLLOW
+
+
+def is_surpassed(position: Position, log: str, address: str, store_address: str, reply: Reply) -> bool:
+    """Whether a store that answered so at a witness's position has all that the witness knows, or is none of its business.
+
+    A store at another address that holds another log was chosen by an operator: nothing of the witness belongs there.
+    """
+    if reply.log == log and reply.epoch:
+        return judge(position, reply, len(reply.entries)) in (Finding.CONTINUOUS, Finding.BELOW_FLOOR)
+    return address != store_address
 
 
 def declared_at(epoch: str) -> float:

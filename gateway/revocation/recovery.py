@@ -28,9 +28,10 @@ from typing import Any, Final
 from gateway.errors import StoreUnavailable
 from gateway.revocation.continuity import Position, Reply
 from gateway.revocation.entry import KINDS
-from gateway.revocation.keys import KEYS, MERGE, RECOVER
+from gateway.revocation.keys import KEYS, LEAVE, MEMBERS, MERGE, RECOVER
 from gateway.revocation.lineage import History
 from gateway.revocation.view import Fact, View
+from gateway.revocation.witness import RUN_LENGTH, Testimony
 from gateway.store.client import Argument, Store
 from gateway.store.scripts import run_script
 
@@ -82,6 +83,29 @@ class Recovery:
         self.log = ""
         self.register = ""
         self.merged: tuple[str, str] | None = None  # into which epoch, on which run of the server
+        self._can_vouch = True
+        self.dead_run = ""  # whose workers knew what the witness file knows: when that was merged they are heard
+
+    @property
+    def others(self) -> tuple[tuple[str, int], ...]:
+        """The members whose incarnations do not begin as ours, so of other hosts, with their staleness in ms."""
+        run = self._incarnation[:RUN_LENGTH].encode()
+        lines = sorted(line for line in self._members.items() if not line[0].startswith(run))
+        return tuple((name.decode(), int(line.split(b" ")[3])) for name, line in lines)
+
+    def remember(self, testimony: Testimony) -> None:
+        """Know what the workers knew that left a witness file."""
+        proof, position = testimony.proof, testimony.position
+        self.history = History(testimony.head.log, position, proof.proven_at)
+        self.log, self.dead_run, self._can_vouch = testimony.head.log, testimony.head.run, testimony.is_whole
+        self._members = {name.encode(): _line(testimony, staleness_ms) for name, staleness_ms in testimony.members}
+
+    async def strike_the_dead(self) -> None:
+        """What the workers of the dead run knew has been merged: nobody need wait for them. Raises `StoreUnavailable`."""
+        _, _, register = await run_script(self._store, MEMBERS, KEYS, [])
+        for incarnation in register[::2]:
+            if incarnation.startswith(self.dead_run.encode()):
+                await run_script(self._store, LEAVE, KEYS, [incarnation, ""])
 
     def note_proof(self, reply: Reply, position: Position) -> None:
         """This worker is live at this position, and these are the members."""
@@ -92,6 +116,7 @@ class Recovery:
     def note_snapshot(self, reply: Reply) -> None:
         """The facts were read: whatever was merged is in the epoch that is followed now."""
         self.log, self.register, self.merged = reply.log, "", None
+        self._can_vouch, self.dead_run = True, ""
 
     def must_merge(self, view: View, reply: Reply) -> bool:
         """Whether the view holds facts that this run of the store's epoch was not given."""
@@ -140,7 +165,7 @@ class Recovery:
 
     def _voucher(self, view: View, target: str, *, is_fresh: bool) -> Voucher:
         is_member = self.history is not None and self.history.position.epoch == view.epoch
-        if not is_member or (self.merged is not None and self.merged[0] != target):
+        if not self._can_vouch or not is_member or (self.merged is not None and self.merged[0] != target):
             return Voucher()
         folded = view.folded_until + 1 if view.folded_until else 0
         return Voucher(max(view.complete_since, folded), is_fresh)
@@ -155,6 +180,12 @@ def _batches(facts: Iterable[list[Fact]]) -> Iterator[tuple[list[Fact], bool]]:
             yield waiting[:FACTS_PER_SCRIPT], False
             waiting = waiting[FACTS_PER_SCRIPT:]
     yield waiting, True
+
+
+def _line(testimony: Testimony, staleness_ms: int) -> bytes:
+    """A member of another host as the register has it (lua/common.lua)."""
+    epoch, sequence, proven_at = testimony.head.epoch, testimony.position.sequence, testimony.proof.proven_at
+    return f"live {epoch} {sequence} {staleness_ms} 0 {proven_at:.0f} of another host".encode()
 
 
 def _packed(fact: Fact, origin: str) -> bytes:

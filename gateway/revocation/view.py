@@ -162,6 +162,17 @@ class View:
                 if facts:
                     yield facts
 
+    def followed(self) -> Iterator[list[Fact]]:
+        """The facts of the present epoch with their sequences, lifted ones too, a segment at a time, as `held`."""
+        table = self._followed
+        for segment in range(table.segments):
+            yield [_fact(row) for row in table.rows(segment)]
+
+    def fact(self, key: bytes) -> Fact | None:
+        """What the present epoch says about a key, with its sequence."""
+        row = self._followed.get(key)
+        return None if row is None else _fact(row)
+
     def let_go(self) -> None:
         """The present epoch has the facts of those that ended: they were written back and read again."""
         if self._kept:

@@ -53,6 +53,7 @@ from gateway.telemetry.metrics import (
     USE_AGES,
     USE_KINDS,
     WEBHOOK_OUTCOMES,
+    WITNESS_PROBLEMS,
     Layout,
     RouteLayout,
     histogram_cells,
@@ -228,6 +229,11 @@ class Exposition(Collector):
             "Times that the store had lost its log and workers wrote back what they knew.",
             value=totals[layout.store_recoveries],
         )
+        witness = CounterMetricFamily(
+            "gateway_witness_problems", "Times that a host's witness file could not be written or read.", labels=("problem",)
+        )
+        _add_row(witness, totals, layout.witness_problems, WITNESS_PROBLEMS)
+        yield witness
         yield CounterMetricFamily(
             "gateway_audit_events_lost", "Events that the audit trail will never hold.", value=totals[layout.audit_lost]
         )

@@ -71,6 +71,7 @@ WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "dropped")
 ADDRESS_STATES: Final = ("up", "ejected", "down")
 EJECTION_CAUSES: Final = ("unreachable", "answers", "check")
 SPAN_OUTCOMES: Final = ("delivered", "failed", "dropped")
+WITNESS_PROBLEMS: Final = ("write", "late", "damaged", "foreign")
 KEY_PLACES: Final = 16
 """So many of our own signing keys are told apart in a process's counters; a ring holds a handful."""
 
@@ -152,6 +153,7 @@ class Layout:
         "webhook_events",
         "webhook_retries",
         "webhook_waiting",
+        "witness_problems",
     )
 
     def __init__(
@@ -201,6 +203,7 @@ class Layout:
         self.upstream_retries = {name: block.counters(f"retries {name}") for name in self.upstreams}
         self.audit_lost = block.counters("audit lost")
         self.store_recoveries = block.counters("store recoveries")
+        self.witness_problems = block.counters("witness problems", len(WITNESS_PROBLEMS))
         self.log_dropped = block.counters("log dropped")
         self.enforcement = block.counters("enforcement", histogram_cells(ENFORCEMENT_BOUNDS))
         self.store_command = block.counters("store command", histogram_cells(STORE_BOUNDS))
@@ -439,6 +442,10 @@ class WorkerMetrics:
     def store_recovered(self) -> None:
         """The store had lost its log, and this worker has begun a new epoch of it."""
         self._cells[self._layout.store_recoveries] += 1.0
+
+    def witness_problem(self, problem: str) -> None:
+        """The host's witness file could not be written, or read; one of WITNESS_PROBLEMS."""
+        self._cells[self._layout.witness_problems + WITNESS_PROBLEMS.index(problem)] += 1.0
 
     def audit_lost(self, events: int) -> None:
         """Events that the audit trail will never hold."""

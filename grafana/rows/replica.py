@@ -82,6 +82,7 @@ REPLICA: Final = Row(
                 ("GatewayReplicaNotLive",),
             ),
             MISSING,
+            width=3,
         ),
         trouble(
             About(
@@ -92,6 +93,18 @@ REPLICA: Final = Row(
             ),
             grown("gateway_store_recoveries_total"),
             ANY_IS_ORANGE,
+            width=3,
+        ),
+        trouble(
+            About(
+                "Witness file in trouble",
+                "none. Times that a host could not write, or not read, what it remembers of the log.",
+                "make room on the disk of `store.directory`: if everything died now, only the store would remember.",
+                ("GatewayWitnessNotWritten",),
+            ),
+            grown("gateway_witness_problems_total"),
+            ANY_IS_ORANGE,
+            width=3,
         ),
         trouble(
             About(
@@ -102,6 +115,7 @@ REPLICA: Final = Row(
             ),
             grown("gateway_decisions_total", 'decision="allow_stale"'),
             ANY_IS_ORANGE,
+            width=3,
         ),
     ],
 )

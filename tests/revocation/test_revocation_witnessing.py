@@ -1,0 +1,283 @@
+"""Everything dies at once and the store has forgotten: what the host's witness file knew is refused again [L5].
+
+A "host" is a folder; a "life" of it a worker or two that end without a word, as by SIGKILL.
+"""
+
+import resource
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from following import MAX_STALENESS_S, WITNESS_KEY, Following, SetClock, following
+from store_process import StoreProcess, until
+
+from gateway.clock import Clock
+from gateway.revocation.entry import Kind, Revocation
+from gateway.revocation.keys import RECORD
+from gateway.revocation.log import RevocationLog
+from gateway.revocation.state import State
+from gateway.revocation.witness import read_proof
+from gateway.revocation.witnessing import Witness
+from gateway.store.client import connect
+
+ALICE = Revocation(Kind.USER, "alice")
+BLOCK = Revocation(Kind.BLOCK, "mallory")
+SESSION = Revocation(Kind.SESSION, "s-1", "https://idp.example")
+
+
+@pytest.fixture
+async def log(store_process: StoreProcess) -> AsyncIterator[RevocationLog]:
+    client = connect(store_process.url)
+    log = RevocationLog(client, Clock(), MAX_STALENESS_S)
+    await log.declare()
+    yield log
+    await client.aclose()
+
+
+@asynccontextmanager
+async def life(url: str, host: Path, *, address: str = "store", run: str = "") -> AsyncIterator[Following]:
+    """A gateway of one worker, live; its end is sudden."""
+    async with following(url, witness=host, run=run or secrets.token_hex(8), address=address) as worker:
+        await worker.until_live()
+        yield worker
+
+
+@contextmanager
+def no_space(file: Path) -> Iterator[None]:
+    """That file cannot grow, as on a full disk; what it has can be written over."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def empty(process: StoreProcess, older: Path) -> None:
+    process.flush()
+
+
+def roll_back(process: StoreProcess, older: Path) -> None:
+    process.roll_back(older)
+
+
+@pytest.mark.parametrize("lose", [empty, roll_back])
+async def test_L5_what_the_store_lost_when_all_died_at_once_is_given_back_by_the_witness(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path, lose: Callable[[StoreProcess, Path], None]
+) -> None:
+    async with life(store_process.url, tmp_path) as worker:
+        await log.revoke(BLOCK)
+        older = store_process.keep_copy()
+        assert (await log.revoke(ALICE)).complete
+        epoch, since = worker.view.epoch, worker.view.complete_since
+    lose(store_process, older)
+    believed: list[int] = []
+    async with following(
+        store_process.url, witness=tmp_path, on_snapshot=lambda view: believed.append(view.find(ALICE.key))
+    ) as after:
+        await until(lambda: after.is_fresh or after.view.state is State.LIVE)
+        assert after.view.epoch != epoch
+        assert after.view.find(ALICE.key) and after.view.find(BLOCK.key)
+        assert all(believed), "nothing was read as complete before"
+        assert after.view.complete_since == since, "nobody who was not revoked has to sign in again"
+        assert not after.problems
+        async with following(store_process.url) as newcomer:
+            await newcomer.until_live()
+            assert newcomer.view.find(ALICE.key) and newcomer.view.find(BLOCK.key)
+
+
+async def test_L5_a_receipt_is_not_complete_before_the_witness_has_it(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    async with life(store_process.url, tmp_path) as worker:
+        for number in range(20):
+            session = Revocation(Kind.SESSION, f"s{number}")
+            receipt = await log.revoke(session)
+            assert receipt.enforced_by == 1
+            testimony = await _reader(tmp_path, worker.clock).read(whole=True)
+            assert testimony is not None and testimony.is_whole
+            assert session.key in {fact.key for fact in testimony.facts}
+            assert testimony.position.sequence == worker.follower.statistics.position
+
+
+async def test_L5_a_store_that_has_all_that_the_witness_knew_is_believed_as_it_is(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    async with life(store_process.url, tmp_path) as worker:
+        receipt = await log.revoke(BLOCK)
+        await log.revoke(ALICE)
+        epoch = worker.view.epoch
+    await log.undo(receipt.id)  # while this host is away
+    async with life(store_process.url, tmp_path) as after:
+        assert after.view.epoch == epoch
+        assert after.view.find(ALICE.key) and not after.view.find(BLOCK.key), "a lift stays one"
+
+
+async def test_L5_a_lift_is_witnessed_too(store_process: StoreProcess, log: RevocationLog, tmp_path: Path) -> None:
+    async with life(store_process.url, tmp_path):
+        older = store_process.keep_copy()
+        receipt = await log.revoke(BLOCK)
+        await log.revoke(ALICE)
+        await log.undo(receipt.id)
+    store_process.roll_back(older)
+    async with life(store_process.url, tmp_path) as after:
+        assert after.view.find(ALICE.key) and not after.view.find(BLOCK.key)
+
+
+async def test_L5_the_worker_that_writes_is_followed_by_another_when_it_dies(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    run = secrets.token_hex(8)
+    async with life(store_process.url, tmp_path, run=run) as one, life(store_process.url, tmp_path, run=run) as two:
+        await log.revoke(BLOCK)
+        await log.remove(one.incarnation)
+        one.task.cancel()
+        await until(one.task.done)
+        receipt = await log.revoke(ALICE)
+        assert (receipt.enforced_by, receipt.workers) == (1, 1)
+        testimony = await _reader(tmp_path, two.clock).read(whole=True)
+        assert testimony is not None
+        assert {ALICE.key, BLOCK.key} <= {fact.key for fact in testimony.facts}
+
+
+async def test_L5_a_damaged_witness_gives_back_what_it_has_and_vouches_for_nothing(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    async with life(store_process.url, tmp_path):
+        await log.revoke(BLOCK)
+        await log.revoke(SESSION)
+        await log.revoke(ALICE)
+    file = tmp_path / "witness"
+    raw = bytearray(file.read_bytes())
+    at = raw.index(BLOCK.key)
+    raw[at] ^= 1
+    file.write_bytes(raw)
+    store_process.flush()
+    lost_at = int(Clock().wall())
+    async with life(store_process.url, tmp_path) as after:
+        assert after.view.find(ALICE.key) and after.view.find(SESSION.key)
+        assert after.view.complete_since > lost_at
+        assert after.problems == ["damaged"]
+
+
+async def test_L5_a_stranger_s_witness_is_left_out(store_process: StoreProcess, log: RevocationLog, tmp_path: Path) -> None:
+    async with life(store_process.url, tmp_path):
+        await log.revoke(BLOCK)
+    file = tmp_path / "witness"
+    raw = file.read_bytes()
+    file.write_bytes(raw.replace(b'"mark": "', b'"mark": "0'))
+    await log.clear(BLOCK)
+    async with life(store_process.url, tmp_path) as after:
+        assert after.problems == ["foreign"]
+        assert not after.view.find(BLOCK.key) and not after.view.complete_since
+
+
+async def test_L5_the_witness_of_a_store_that_was_left_for_another_says_nothing_there(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    async with life(store_process.url, tmp_path):
+        await log.revoke(BLOCK)
+    store_process.flush()
+    async with following(store_process.url, witness=tmp_path, address="another") as undeclared:
+        await undeclared.until_lost()
+        await undeclared.until_polled_again()
+        assert not store_process.command("EXISTS", RECORD), "an operator declares another store"
+    await log.declare()
+    async with life(store_process.url, tmp_path, address="another") as after:
+        assert not after.view.find(BLOCK.key)
+
+
+async def test_L5_a_store_that_an_operator_declared_anew_is_given_what_the_witness_knew(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    async with life(store_process.url, tmp_path):
+        await log.revoke(BLOCK)
+    store_process.flush()
+    declared_at = int(Clock().wall())
+    await log.declare()
+    async with life(store_process.url, tmp_path) as after:
+        assert after.view.find(BLOCK.key)
+        assert after.view.complete_since >= declared_at
+
+
+async def test_L5_the_workers_of_another_host_are_waited_for(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    """All died at once; the other host's file may know more, so this one's alone vouches for nothing."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    async with life(store_process.url, one), life(store_process.url, two) as other:
+        await log.revoke(BLOCK)
+        await until(lambda: b"M" in _kinds(one))
+        assert other.incarnation.encode() in (one / "witness").read_bytes()
+    store_process.flush()
+    lost_at = int(Clock().wall())
+    async with life(store_process.url, one) as after:
+        assert after.view.find(BLOCK.key)
+        assert after.view.complete_since > lost_at
+
+
+async def test_L5_two_hosts_that_come_back_together_vouch_for_each_other(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    async with life(store_process.url, one), life(store_process.url, two):
+        await log.revoke(BLOCK)
+        await until(lambda: b"M" in _kinds(one) and b"M" in _kinds(two))
+    store_process.flush()
+    async with following(store_process.url, witness=one) as first, following(store_process.url, witness=two) as second:
+        for worker in (first, second):
+            await worker.until_live()
+            assert worker.view.find(BLOCK.key)
+            assert not worker.view.complete_since
+
+
+async def test_L5_a_full_disk_is_told_and_the_file_vouches_for_nothing_until_it_is_written_again(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    clock = SetClock()
+    async with following(store_process.url, witness=tmp_path, clock=clock) as worker:
+        await worker.until_live()
+        await log.revoke(BLOCK)
+        reader = _reader(tmp_path, worker.clock)
+        with no_space(tmp_path / "witness"):
+            receipt = await log.revoke(ALICE)
+            assert receipt.complete, "nobody waits for a disk"
+            await until(lambda: worker.problems == ["write"])
+            testimony = await reader.read(whole=True)
+        assert testimony is not None and not testimony.is_whole
+        assert BLOCK.key in {fact.key for fact in testimony.facts}
+        clock.boot_ahead_s += 10
+        await until(lambda: _is_whole(tmp_path))
+        testimony = await reader.read(whole=True)
+        assert testimony is not None and ALICE.key in {fact.key for fact in testimony.facts}
+
+
+async def test_L5_the_file_is_as_long_as_there_are_facts_and_nobody_else_may_read_it(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.revocation.witnessing.SPARE_FRAMES", 10)
+    async with life(store_process.url, tmp_path):
+        for _ in range(20):
+            receipt = await log.revoke(BLOCK)
+            await log.undo(receipt.id)
+        file = tmp_path / "witness"
+        assert file.stat().st_size < 512 + 48 * 30
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def _reader(host: Path, clock: Clock) -> Witness:
+    return Witness(host, [WITNESS_KEY], "store", "another", clock)
+
+
+def _is_whole(host: Path) -> bool:
+    return read_proof((host / "witness").read_bytes()[464:512]).is_whole
+
+
+def _kinds(host: Path) -> set[bytes]:
+    raw = (host / "witness").read_bytes()[512:]
+    return {raw[at + 4 : at + 5] for at in range(0, len(raw) - 47, 48)}
