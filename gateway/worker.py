@@ -30,7 +30,6 @@ from gateway.boot import Boot, handed_over, path_of
 from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.schema import Tls
-from gateway.config.store_url import without_password
 from gateway.control import WorkerLine
 from gateway.enforce.country import Countries
 from gateway.errors import CountriesUnavailable, GatewayError, StoreError
@@ -41,14 +40,12 @@ from gateway.keys.store import restore as restore_ring
 from gateway.lifeline import end_with_parent
 from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen
 from gateway.proxy.listener import Listener, server_tls
-from gateway.proxy.live import end_all_revoked, end_if_revoked
 from gateway.proxy.plane import Plane
+from gateway.proxy.suspects import suspect, wait_until_judged
 from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.follower import Follower
 from gateway.revocation.state import State
 from gateway.revocation.view import View
-from gateway.revocation.witness import address_of
-from gateway.revocation.witnessing import Witness
 from gateway.sessions.model import subject_of
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.certificate import expiry_of
@@ -59,10 +56,8 @@ from gateway.telemetry.reading import log_seen
 from gateway.telemetry.slots import Cells
 from gateway.tokens.jwk import KeySet
 from gateway.tokens.jwks import KeySetSource
-from gateway.tokens.seal import derived
 
 COUNTRY_CHECK_S: Final = 60.0
-WITNESS_PURPOSE: Final = b"gateway witness"
 HEARTBEAT_S: Final = 0.25
 LISTEN_ANYWAY_AFTER_S: Final = 1.0
 KEYS_WITHIN_S: Final = 3.0  # to ask each issuer once: a worker without keys would call good tokens unknown
@@ -192,7 +187,7 @@ class Worker:
 
         def snapshot_read() -> None:
             known.sessions.clear()
-            end_all_revoked(plane)
+            suspect(plane.live, plane)
 
         async def read_ring() -> None:
             inside.mint.ring = ring = await load_ring(inside.store, self._secrets)
@@ -201,7 +196,7 @@ class Worker:
                 inside.denials.keys_changed(known.own_issuer, max(key.since for key in ring.keys))
             if plane.assertions is not None:
                 plane.assertions.forget()
-            end_all_revoked(plane)
+            suspect(plane.live, plane)
 
         async def write_ring_back() -> None:
             if await restore_ring(inside.store, self._secrets, inside.mint.ring):
@@ -214,6 +209,7 @@ class Worker:
             incarnation=self._boot.incarnation,
             max_staleness=self._config.store.max_staleness,
             on_entry=entry_applied,
+            enforce=lambda: wait_until_judged(plane),
             log_seen=self._log_seen,
             on_snapshot=snapshot_read,
             on_ring=read_ring,
@@ -224,14 +220,7 @@ class Worker:
             is_durable=self._config.store.url == "embedded",
             largest_skew_s=max((issuer.skew for issuer in self._config.issuers), default=0.0),
             label=f"worker {self._boot.index} pid {os.getpid()}",
-            witness=self._build_witness(),
         )
-
-    def _build_witness(self) -> Witness:
-        """This host's memory of the log, for the day on which all its workers and the store die at once [L5]."""
-        store, keys = self._config.store, [derived(secret, WITNESS_PURPOSE) for secret in self._secrets]
-        address = address_of(without_password(store.url))
-        return Witness(store.directory, keys, address, self._boot.incarnation, self._clock, self._metrics.witness_problem)
 
     def _forget_record(self, entry: Entry, inside: Inside) -> None:
         """The log says that a session, or an account, is not what it was: its records are read again [S1]."""
@@ -275,7 +264,7 @@ class Worker:
                 inside.denials.keys_changed(name, self._clock.wall())
             plane.known.issuers[name].adopt(keys)
             plane.known.tokens.clear()
-            end_all_revoked(plane)
+            suspect(plane.live, plane)
             self._metrics.keys(name, len(keys.keys), self._clock.wall())
 
         return adopt
@@ -360,6 +349,5 @@ class Worker:
 
 
 def on_entry(entry: Entry, plane: Plane) -> None:
-    """A fact came in: end the live exchanges it speaks of, before it is acknowledged [W1]."""
-    for live in plane.live.under(entry.key):
-        end_if_revoked(live, plane)
+    """A fact came in: the live exchanges that it speaks of are judged before another byte of theirs passes."""
+    suspect(plane.live.under(entry.key), plane)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.errors import ClientError, ClientGone, TooLarge
 from gateway.proxy.exchange import exchange
-from gateway.proxy.live import end_if_revoked
+from gateway.proxy.live import end_if_revoked, is_in_doubt
 from gateway.proxy.refuse import refuse_head
 from gateway.proxy.steps import Stepper, Wait
 from gateway.wire.forwarded import parse_address
@@ -186,7 +186,8 @@ class ClientConnection(asyncio.Protocol):
         self._plane.clients.discard(self)
         self.dismiss()
         if was is _TUNNEL and self.tunnel is not None:
-            self.tunnel.end()
+            self.tunnel.end()  # and with it the exchange: at once, or when all others were cut that one fact ends
+            return
         self._stepper.throw(ClientGone("the client closed the connection"))
 
     def pause_writing(self) -> None:
@@ -464,7 +465,7 @@ class ClientConnection(asyncio.Protocol):
             self.interrupt(error)
 
     def _forward_body(self, data: bytes) -> None:
-        if self.live is not None and self._plane.is_stale:
+        if self.live is not None and is_in_doubt(self.live, self._plane):
             end_if_revoked(self.live, self._plane)
         decoder, upstream = self._decoder, self.upstream
         if self._gathering is not None and not self._gathering.is_done:

@@ -8,13 +8,15 @@ import asyncio
 import logging
 import socket
 import ssl
+from time import perf_counter
 from typing import Final
 
 from gateway.config.schema import Tls
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.handshake import Handshakes, TLSServer
-from gateway.proxy.live import end_all_revoked, end_all_revoked_by_turns
+from gateway.proxy.live import end_all_revoked
 from gateway.proxy.plane import Plane
+from gateway.proxy.suspects import TURN_S, end_all_revoked_by_turns, wait_until_written
 
 TICK_S: Final = 0.25
 TICKS_PER_JUDGEMENT: Final = 2  # of all live exchanges: what no single fact announces [W4]
@@ -105,12 +107,13 @@ class Listener:
             if told_to_hurry is not None and told_to_hurry.is_set():
                 break
             if told_to_end is None or told_to_end.is_set():
-                self._cut_tunnels()
+                await self._cut_tunnels()
             idle_since = {client: idle_since.get(client, now) for client in plane.clients if client.is_idle}
             for client in [client for client, since in idle_since.items() if now - since >= patience_s]:
                 client.transport.close()
             await asyncio.sleep(DRAIN_TICK_S)
-        self._cut_tunnels()
+        await self._cut_tunnels()
+        await wait_until_written(plane)
         await asyncio.sleep(DRAIN_TICK_S if plane.clients else 0)  # for the last frame to get out
         if self._handshakes is not None:
             await self._handshakes.end()
@@ -120,9 +123,14 @@ class Listener:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
 
-    def _cut_tunnels(self) -> None:
+    async def _cut_tunnels(self) -> None:
+        """Some in each turn of the loop: the others have exchanges to finish."""
+        until = perf_counter() + TURN_S
         for client in tuple(self._plane.clients):
             client.cut_tunnel("drain")
+            if perf_counter() >= until:
+                await asyncio.sleep(0)
+                until = perf_counter() + TURN_S
 
     async def _sweep(self) -> None:
         tick = 0

@@ -1,13 +1,16 @@
 """Exchanges that outlast their decision: tunnels, event streams, long bodies. They end when their token does.
 
-Each is listed under every fact that could revoke its token, so a new fact finds the connections that it ends without looking at
-the others. What no single fact announces (expiry, a replica that went stale [W4]) is found by judging all of them anew, twice a
-second, some at a time: 2 500 judged at once after a new fact would hold the loop for 28 ms, 128 hold it for 1.5. A token of
-ours that expires ends its connection only when its session was not renewed.
+Each is listed under every fact that could revoke its token, so a new fact finds the connections that it may end without looking
+at the others. They are suspects from that moment on: not a byte of one passes before it is judged (`is_in_doubt`), and they are
+judged, and ended, some in each turn of the loop (`suspects.py`). What no single fact announces (expiry, a replica that went
+stale [W4]) is found by judging all of them anew, twice a second, by turns too. A token of ours that expires ends its connection
+only when its session was not renewed.
 """
 
-import asyncio
-from collections.abc import Iterable, Iterator
+from asyncio import Event
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.enforce.decide import Done, judge
@@ -15,6 +18,7 @@ from gateway.enforce.revoked import first_fact
 from gateway.enforce.verdict import Deny
 from gateway.enforce.verified import Verified
 from gateway.errors import GatewayError
+from gateway.proxy.steps import Wait
 from gateway.reasons import Reason
 from gateway.revocation.entry import Kind
 from gateway.routes.route import Route
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_AFTER_S: Final = 1.0
 PATIENCE_S: Final = 3.0
-JUDGED_IN_ONE_TURN: Final = 128
 _CLAIMED: Final = Done(is_claimed=True)
 
 
@@ -44,13 +47,18 @@ class LiveExchange(Protocol):
 
 
 class LiveExchanges:
-    """All live exchanges of a worker, by the facts that would end them."""
+    """All live exchanges of a worker, by the facts that would end them; and what `suspects.py` has still to do with some."""
 
-    __slots__ = ("_all", "_by_fact")
+    __slots__ = ("_all", "_by_fact", "is_in_turn", "settled", "suspects", "unclosed", "unwritten")
 
     def __init__(self) -> None:
         self._all: set[LiveExchange] = set()
         self._by_fact: dict[bytes, set[LiveExchange]] = {}
+        self.suspects: OrderedDict[LiveExchange, None] = OrderedDict()  # to be judged, in this order
+        self.unclosed: deque[Callable[[], None]] = deque()  # told of its end; this closes both sides
+        self.settled = Event()  # there is neither any more
+        self.unwritten: deque[Wait[None]] = deque()  # closed; `set` counts it, and writes it down
+        self.is_in_turn = False  # the loop's next turn goes on with these three
 
     def add(self, exchange: LiveExchange) -> None:
         self._all.add(exchange)
@@ -59,6 +67,7 @@ class LiveExchanges:
 
     def remove(self, exchange: LiveExchange) -> None:
         self._all.discard(exchange)
+        self.suspects.pop(exchange, None)
         for _, key in exchange.token.fact_keys:
             listed = self._by_fact.get(key)
             if listed is not None:
@@ -66,9 +75,9 @@ class LiveExchanges:
                 if not listed:
                     del self._by_fact[key]
 
-    def under(self, key: bytes) -> Iterable[LiveExchange]:
-        """Those that the fact `key` may end. A copy: the caller ends some of them."""
-        return tuple(self._by_fact.get(key, ()))
+    def under(self, key: bytes) -> Collection[LiveExchange]:
+        """Those that the fact `key` may end."""
+        return self._by_fact.get(key, ())
 
     def __contains__(self, exchange: LiveExchange) -> bool:
         return exchange in self._all
@@ -91,11 +100,11 @@ class Cut(GatewayError):
 class Stream:
     """A body that is still being sent, up or down: as a context manager, listed while it is."""
 
-    __slots__ = ("_client", "_live", "route", "token")
+    __slots__ = ("_client", "_plane", "route", "token")
 
     def __init__(self, client: "ClientConnection", token: Verified, route: Route, plane: "Plane") -> None:
         self._client = client
-        self._live = plane.live
+        self._plane = plane
         self.token = token
         self.route = route
 
@@ -104,11 +113,11 @@ class Stream:
 
     def __enter__(self) -> None:
         self._client.live = self
-        self._live.add(self)
+        self._plane.live.add(self)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._client.live = None
-        self._live.remove(self)
+        self._plane.live.remove(self)
 
 
 class Upload(Stream):
@@ -119,6 +128,13 @@ class Upload(Stream):
     def cut(self, cause: str) -> None:
         if not self._client.is_body_complete:
             super().cut(cause)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """An answer that came before the body was complete, and before a suspect was judged, is judged here. Raises Cut."""
+        is_in_time = kind is None and not self._client.is_body_complete and self in self._plane.live.suspects
+        super().__exit__(kind, error, trace)
+        if is_in_time and (cause := cause_to_end(self.token, self.route, self._plane)) is not None:
+            raise Cut(cause)
 
 
 def cause_to_end(token: Verified, route: Route, plane: "Plane") -> str | None:
@@ -161,24 +177,20 @@ def is_renewed(token: Verified, plane: "Plane", now: float, boot: float) -> bool
     return expired_for_s < PATIENCE_S
 
 
+def is_in_doubt(live: LiveExchange, plane: "Plane") -> bool:
+    """Whether it must be judged before another byte of it passes: asked for each piece."""
+    return live in plane.live.suspects or plane.is_stale
+
+
 def end_if_revoked(live: LiveExchange, plane: "Plane") -> None:
-    """End a live exchange that would not be allowed any more."""
+    """End a live exchange that would not be allowed any more. One that was a suspect is none any more."""
     cause = cause_to_end(live.token, live.route, plane)
     if cause is not None:
         live.cut(cause)
+    plane.live.suspects.pop(live, None)
 
 
 def end_all_revoked(plane: "Plane") -> None:
     """End whichever live exchange would not be allowed any more."""
     for live in plane.live:
         end_if_revoked(live, plane)
-
-
-async def end_all_revoked_by_turns(plane: "Plane") -> None:
-    """The same, some in each turn of the loop: for what may be found half a second later."""
-    live = tuple(plane.live)
-    for place in range(0, len(live), JUDGED_IN_ONE_TURN):
-        for exchange in live[place : place + JUDGED_IN_ONE_TURN]:
-            if exchange in plane.live:  # others were served meanwhile: it may have ended, and its connection serves the next
-                end_if_revoked(exchange, plane)
-        await asyncio.sleep(0)

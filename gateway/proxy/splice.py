@@ -2,14 +2,15 @@
 
 The tunnel ends when one side is gone, when nothing moves for `timeouts.tunnel`, or when the session does: then a WebSocket
 client is told close code 1008, at a frame's end if the backend is not in the middle of one, and both sides are closed. What is
-written down about a tunnel that was cut can wait: first all that a revocation ends are cut, then they are counted and logged.
+written down about a tunnel that was cut can wait: first all that a revocation ends are cut (`suspects.py`).
 """
 
 from typing import TYPE_CHECKING
 
 from gateway.enforce.verified import Verified
-from gateway.proxy.live import end_if_revoked
+from gateway.proxy.live import end_if_revoked, is_in_doubt
 from gateway.proxy.steps import Wait
+from gateway.proxy.suspects import close_later, write_down_later
 from gateway.routes.route import Route
 from gateway.wire.websocket import GOING_AWAY, POLICY_VIOLATION, FrameCounter, close_frame
 
@@ -48,14 +49,14 @@ class Tunnel:
         self.ended: Wait[None] = Wait()
 
     def from_client(self, data: bytes) -> None:
-        if self._plane.is_stale and self.token is not None:
+        if self.token is not None and is_in_doubt(self, self._plane):
             end_if_revoked(self, self._plane)
         if not self.is_over and not self._upstream.is_closed:
             self._client.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
             self._upstream.transport.write(data)
 
     def from_upstream(self, data: bytes) -> None:
-        if self._plane.is_stale and self.token is not None:
+        if self.token is not None and is_in_doubt(self, self._plane):
             end_if_revoked(self, self._plane)
         if not self.is_over and not self._client.transport.is_closing():
             self._client.deadline = self._plane.tick_time + self._plane.timeouts.tunnel
@@ -76,32 +77,36 @@ class Tunnel:
         if self.is_over:
             return
         self.cause = cause
+        self.is_over = True
+        self._client.deadline = self._plane.tick_time + self._plane.timeouts.write
         client = self._client.transport
         if self._frames is not None and self._frames.is_between_frames and not client.is_closing():
             code, reason = (GOING_AWAY, b"shutting down") if cause == "drain" else (POLICY_VIOLATION, b"session ended")
             client.write(close_frame(code, reason))
-            self.end()
         else:
             client.abort()
-            self.end()
+        close_later(self._close, self._plane)
 
     def end(self) -> None:
-        """Close both sides; once. What was written still gets out where it is read, to a backend only if the session holds."""
+        """Close both sides, once; what was written still gets out where it is read. One that was cut is closed without this."""
         if self.is_over:
             return
         self.is_over = True
         self._client.deadline = self._plane.tick_time + self._plane.timeouts.write
-        if self.cause is None:
-            self._client.transport.close()
-            self._upstream.close_gently()
-            self.ended.set(None)
-        else:
-            self._plane.loop.call_soon(self.ended.set, None)  # 40 µs of counting and logging: after all others were cut
-            self._client.transport.close()
-            self._upstream.close()
+        self._client.transport.close()
+        self._upstream.close_gently()
+        self.ended.set(None)
+
+    def _close(self) -> None:
+        """After `cut`. What was written gets out to the client, where it is read, and not to the backend."""
+        self._client.transport.close()
+        self._upstream.close()
+        write_down_later(self.ended, self._plane)
 
     def _half_close(self, other: "asyncio.Transport") -> bool:
         """Pass one side's end on to the other. TLS has no half-close, and the second end is the whole end."""
+        if self.token is not None and is_in_doubt(self, self._plane):
+            end_if_revoked(self, self._plane)
         if self._is_half_closed or self.is_over or not other.can_write_eof():
             self.end()
             return False

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.errors import ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
-from gateway.proxy.live import end_if_revoked
+from gateway.proxy.live import end_if_revoked, is_in_doubt
 from gateway.proxy.steps import Wait
 from gateway.wire.answer import AnswerHead, AnswerReader
 from gateway.wire.framing import LAST_CHUNK, CloseDecoder, Decoder, chunk
@@ -212,8 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._read_head()
         elif phase is _BODY:
             self.deadline = self._plane.tick_time + self._pool.config.read_timeout
-            if self.client is not None and self.client.live is not None and self._plane.is_stale:
-                end_if_revoked(self.client.live, self._plane)
+            self._judge()
             self._relay(data)
         elif phase is _TUNNEL:
             assert self.tunnel is not None
@@ -325,8 +324,15 @@ class UpstreamConnection(asyncio.Protocol):
             self.deadline = 0.0
             self.finished.set(None)
 
+    def _judge(self) -> None:
+        """End the exchange when its token is not good any more: before the next piece of its answer, or the answer's end."""
+        client = self.client
+        if client is not None and client.live is not None and is_in_doubt(client.live, self._plane):
+            end_if_revoked(client.live, self._plane)
+
     def _body_cut_short(self, error: Exception | None) -> None:
         """The connection ended in the body: that is the body's end only where nothing else announces one, and not by a reset."""
+        self._judge()
         if error is not None or not isinstance(self._decoder, CloseDecoder):
             self._pool.answer_failed()
             self.finished.fail(UpstreamBroken("the upstream closed in the middle of its answer"))

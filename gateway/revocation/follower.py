@@ -7,7 +7,8 @@
 One poll is one atomic script in the store: it renews this worker's lease (a write, so only a master can answer), shows
 the entry at our position, what follows, the head, the time. Its answer is judged (continuity.py), its entries are
 applied and handed to `on_entry`, and only then does it count as a proof, dated by when it was **sent** [L3]. The poll
-after entries publishes the new position; that is the acknowledgement a revoker waits for [W1]. The blocking read on
+after entries publishes the new position, when the live connections are cut that they end; that is the acknowledgement a
+revoker waits for [W1]. The blocking read on
 the second connection ends the wait early and proves nothing. The poll it wakes reads without renewing the lease, and
 so proves nothing either, but is spared a flush of the store's disk: the entry is enforced that much earlier, and the
 poll behind it proves and acknowledges.
@@ -39,13 +40,11 @@ from gateway.errors import StoreError, StoreUnavailable
 from gateway.revocation.continuity import Finding, Position, Reply, judge, read_reply
 from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.keys import ENTRIES, KEYS, LEAVE, POLL, PURGE
-from gateway.revocation.lineage import WayOut, declared_at, is_surpassed, way_out
+from gateway.revocation.lineage import WayOut, declared_at, way_out
 from gateway.revocation.recovery import Patience, Recovery
-from gateway.revocation.snapshot import PAGE_FACTS, read_pages
+from gateway.revocation.snapshot import read_pages
 from gateway.revocation.state import Event, State
 from gateway.revocation.view import View
-from gateway.revocation.witness import Testimony
-from gateway.revocation.witnessing import Standing, Witness
 from gateway.store.client import command, connect, store_errors
 from gateway.store.scripts import run_script
 
@@ -60,6 +59,7 @@ _RECOVERY_PAUSE_S: Final = 0.05
 _PURGE_EVERY_S: Final = 30.0
 _PURGE_BUDGET: Final = 200
 _SEGMENTS_PER_POLL: Final = 8
+_READ_ON_AFTER_S: Final = 0.02
 
 
 def _ignore(_: object) -> None:
@@ -88,12 +88,12 @@ class FollowerStatistics:
 class Follower:
     """Follows the log into one view. Per process; `run()` is its task, `leave()` its end.
 
-    `on_entry` is called after the view has the entry and before it is acknowledged: live connections end there. It
-    must not wait; when it raises, the entry is not acknowledged and comes again. `on_snapshot` is the same for facts that
-    were read all at once. `on_ring` reads our signing keys; it is awaited before an entry that says they changed is
-    acknowledged. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry to its
-    being applied here, by the store's clock. `log_seen` is the epoch and sequence that other workers of this host are known
-    to have reached. `witness` is this host's file: read before the store is believed, kept up to date while this worker is live.
+    `on_entry` is called after the view has the entry. It must not wait; when it raises, the entry is not acknowledged and comes
+    again. `on_snapshot` is the same for facts that were read all at once. `enforce` is awaited after either and before the
+    acknowledgement: live connections end there. `on_ring` reads our signing keys; it is awaited before an entry that says they
+    changed is acknowledged. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry
+    until it is enforced here, by the store's clock. `log_seen` is the epoch and sequence that other workers of this host are
+    known to have reached.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Follower:
         max_staleness: float,
         on_entry: Callable[[Entry], None] = _ignore,
         on_snapshot: Callable[[], None] = lambda: None,
+        enforce: Callable[[], Awaitable[None]] = _nothing,
         on_ring: Callable[[], Awaitable[None]] = _nothing,
         on_poison: Callable[[str], None] = _ignore,
         on_command: Callable[[float], None] = _ignore,
@@ -116,7 +117,6 @@ class Follower:
         label: str = "",
         log_seen: tuple[int, int] = (0, 0),
         is_durable: bool = False,
-        witness: Witness | None = None,
     ) -> None:
         # per process
         self._view = view
@@ -129,6 +129,7 @@ class Follower:
         self._largest_skew_s = largest_skew_s
         self._on_entry = on_entry
         self._on_snapshot = on_snapshot
+        self._enforce = enforce
         self._on_ring = on_ring
         self._on_poison = on_poison
         self._on_command = on_command
@@ -143,10 +144,10 @@ class Follower:
         self.statistics = FollowerStatistics()
         self._recovery = Recovery(self._store, incarnation, int(max_staleness * 1000), label)
         self._patience = Patience()
-        self._witness = witness
-        self._is_witness_heard = witness is None
         # per epoch
         self._position: Position | None = None
+        self._acknowledged: Position | None = None  # or about to be: up to here everything is enforced
+        self._unenforced: list[Entry] = []
         self._is_broken = False
         self._run_id = ""
         self._is_woken = False
@@ -208,8 +209,6 @@ class Follower:
 
     async def _begin(self) -> bool:
         """Look at the store and, if it may be followed, read its facts; before that, give it those it has lost."""
-        if not self._is_witness_heard:
-            await self._hear_witness()
         reply = await self._poll(None)
         way = way_out(self._recovery.history, self._view.epoch, reply, is_broken=self._is_broken, log_seen=self._log_seen)
         if way is WayOut.STAY_AWAY:
@@ -224,34 +223,7 @@ class Follower:
                 await self._recovery.write_back(self._view, target, reply.run_id, age_s)
         elif not reply.waiting:
             await self._read_snapshot(reply)
-        if self._witness is not None and self._recovery.merged and self._witness.has_ended(self._recovery.dead_run):
-            await self._recovery.strike_the_dead()
         return self._position is not None
-
-    async def _hear_witness(self) -> None:
-        """What this host knew before all its workers ended: a store that is behind it is lost, and given it back [L5]."""
-        assert self._witness is not None
-        seen = await self._witness.read(whole=False)
-        if seen is not None:
-            reply = await self._poll(seen.position, is_reading=True)
-            head, address = seen.head, self._witness.address
-            if not is_surpassed(seen.position, head.log, head.address, address, reply):
-                testimony = await self._witness.read(whole=True)
-                if testimony is not None:
-                    await self._take_up(testimony, reply)
-        self._is_witness_heard = True
-
-    async def _take_up(self, testimony: Testimony, reply: Reply) -> None:
-        """From here on this worker is one that was live where the witness stood, and has not looked since."""
-        position, proof, view = testimony.position, testimony.proof, self._view
-        _log.error("the store is not what this host's witness file knew: epoch %s at %d", position.epoch, position.sequence)
-        view.adopt(position.epoch, proof.complete_since, proof.uses_since)
-        view.position, view.folded_until = position.sequence, max(view.folded_until, proof.folded_until)
-        for start in range(0, len(testimony.facts), PAGE_FACTS):
-            view.merge(testimony.facts[start : start + PAGE_FACTS])
-            await asyncio.sleep(0)
-        self._recovery.remember(testimony)
-        self._is_broken = reply.epoch == position.epoch
 
     async def _enter(self) -> str:
         """The epoch into which what was lost is written back; "" for none."""
@@ -291,9 +263,12 @@ class Follower:
         """Poll until an answer reaches the head and brings nothing new: then our position is published and proven."""
         while self._wanted != "gone":
             assert self._position is not None
-            if self._witness is not None:
-                await self._witness.settled()
-            is_reading, self._is_woken = self._is_woken, False
+            is_enforced = await self._is_enforced()
+            is_reading, self._is_woken = self._is_woken or not is_enforced, False
+            if is_enforced:
+                self._acknowledged = self._position
+            elif self._clock.boot() - self._view.proven_at > self._interval_s:
+                await self._renew()
             sent_at = self._clock.boot()
             reply = await self._poll(self._position, is_reading=is_reading)
             finding = judge(self._position, reply, ENTRIES_PER_POLL)
@@ -306,25 +281,15 @@ class Follower:
                 self._apply(entry, reply.store_time)
             await self._read_ring()
             self._note_progress(reply)
-            is_proof = self._position.sequence == reply.head and reply.granted in ("live", "draining")
-            if is_proof:
+            if self._position.sequence == reply.head and reply.granted in ("live", "draining"):
                 self._meet(Event.GRANTED, f"at {self._position.sequence}")
                 self._view.proven_at = max(self._view.proven_at, sent_at)
                 self._recovery.note_proof(reply, self._position)
-            self._witness_it(reply, is_proof=is_proof)
             if not reply.entries and self._position.sequence == reply.head and not is_reading:
                 return
 
-    def _witness_it(self, reply: Reply, *, is_proof: bool) -> None:
-        """These entries go into this host's witness file; the next poll acknowledges them when they are there."""
-        history = self._recovery.history
-        if self._witness is None or self._view.state is not State.LIVE or history is None or self._position is None:
-            return
-        standing = Standing(reply.log, self._position, history.proven_at, self._recovery.others)
-        self._witness.keep(self._view, standing, reply.entries, is_proof=is_proof)
-
     def _apply(self, entry: Entry, store_time: float) -> None:
-        """One entry: into the view, then to the live connections, then it is behind us."""
+        """One entry: into the view, then no live connection goes on before it is judged, then it is behind us."""
         assert self._position is not None
         if entry.kind is Kind.RING:
             self._is_ring_due = True
@@ -335,8 +300,31 @@ class Follower:
         else:
             self._view.apply(entry)
             self._on_entry(entry)
-            self._on_enforced(max(0.0, self._clock.wall() + self._clock.store_offset_s - entry.appended_at))
+            self._unenforced.append(entry)
         self._position = Position(self._position.epoch, entry.sequence, entry.id)
+
+    async def _is_enforced(self) -> bool:
+        """End the live connections that must end [W1]. False: they are many, and the log is read on meanwhile."""
+        try:
+            async with asyncio.timeout(_READ_ON_AFTER_S):
+                await self._enforce()
+        except TimeoutError:
+            return False
+        now = self._clock.wall() + self._clock.store_offset_s
+        while self._unenforced:
+            self._on_enforced(max(0.0, now - self._unenforced.pop().appended_at))
+        return True
+
+    async def _renew(self) -> None:
+        """Prove that the facts are known, and acknowledge nothing new: of what is still to be ended not a byte passes."""
+        acknowledged, sent_at = self._acknowledged, self._clock.boot()
+        if acknowledged is None:
+            return
+        reply = await self._poll(acknowledged)
+        is_continuous = judge(acknowledged, reply, ENTRIES_PER_POLL) is Finding.CONTINUOUS
+        assert self._position is not None
+        if is_continuous and reply.head == self._position.sequence and reply.granted in ("live", "draining"):
+            self._view.proven_at = max(self._view.proven_at, sent_at)
 
     async def _read_ring(self) -> None:
         """When it changed, before anything is proven: nobody signs or verifies with keys that are known to be old."""
@@ -444,8 +432,6 @@ class Follower:
             _log.log(level, "replica %s -> %s: %s", before, self._view.state, why)
 
     async def _close(self) -> None:
-        if self._witness is not None:
-            await self._witness.close()
         for client in (self._waiter, self._store):
             with store_errors():
                 await client.aclose()

@@ -77,6 +77,14 @@ def test_an_event_stream_is_torn_off_and_never_looks_complete(gateway: RunningGa
                 pass
 
 
+def test_W1_a_receipt_comes_after_the_end_of_every_connection_that_it_speaks_of(gateway: RunningGateway):
+    token = gateway.token(sub="crowd")
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(begun_stream(gateway, token)) for _ in range(120)]
+        gateway.revoke(user="crowd")
+        assert [has_ended(client) for client in crowd] == [True] * len(crowd)
+
+
 def test_a_download_under_way_is_torn_off(gateway: RunningGateway):
     token = gateway.token(sub="downloader")
     with raw_download(gateway, token, 1 << 30) as client:
@@ -105,3 +113,25 @@ def raw_download(gateway: RunningGateway, token: str, size: int) -> Iterator[soc
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
         client.sendall(f"GET /bytes?n={size} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
         yield client
+
+
+@contextlib.contextmanager
+def begun_stream(gateway: RunningGateway, token: str) -> Iterator[socket.socket]:
+    """An event stream whose answer has begun."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+        client.sendall(f"GET /ticks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        yield client
+
+
+def has_ended(client: socket.socket) -> bool:
+    """Whether the end of the connection is here already, without waiting for it."""
+    client.setblocking(False)
+    try:
+        while client.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+    return True

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from gateway.proxy.live import end_all_revoked_by_turns
+from gateway.proxy.suspects import end_all_revoked_by_turns
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.telemetry.metrics import CUT_CAUSES
 from gateway.wire.websocket import accept
@@ -295,7 +295,7 @@ async def test_many_are_judged_by_turns_and_who_has_ended_meanwhile_is_left_alon
     start: Start, backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two answers come to their end between the turns; their connections serve again, and must not be taken for revoked."""
-    monkeypatch.setattr("gateway.proxy.live.JUDGED_IN_ONE_TURN", 1)
+    monkeypatch.setattr("gateway.proxy.suspects.TURN_S", 0.0)
     gate = asyncio.Event()
 
     async def stream(received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

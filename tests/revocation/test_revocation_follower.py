@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from following import MAX_STALENESS_S, SetClock, following
+from following import MAX_STALENESS_S, SetClock, following, nothing
 from store_process import StoreProcess, until, until_awaited
 
 from gateway.clock import Clock
@@ -179,6 +179,64 @@ async def test_L3_entries_are_applied_before_they_prove_anything(store_url: str,
         worker.follower._on_entry = worker.entries.append
         await until(lambda: worker.view.proven_at > proven[0])
         assert len(worker.entries) == 1
+
+
+async def test_W1_what_an_entry_ends_has_ended_before_it_is_acknowledged_and_the_lease_does_not_wait_for_it(
+    store_url: str, store: Store, log: RevocationLog
+) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        published, gate = await _published(store, worker.incarnation), asyncio.Event()
+
+        async def end_thousands() -> None:
+            if worker.view.find(ALICE):
+                await gate.wait()
+
+        worker.follower._enforce = end_thousands
+        revoking = asyncio.create_task(log.revoke(Revocation(Kind.USER, "alice")))
+        await until(lambda: worker.view.find(ALICE) > 0)
+        proven_at = worker.view.proven_at
+        await until(lambda: worker.view.proven_at > proven_at)
+        await _append(log, "bob")
+        await until(lambda: worker.view.find(fact_key(Kind.USER, "", "bob")) > 0)
+        assert await _published(store, worker.incarnation) == published
+        assert not revoking.done()
+        gate.set()
+        receipt = await revoking
+        assert (receipt.enforced_by, receipt.fenced, receipt.complete) == (1, 0, True)
+        await until_awaited(lambda: _has_published(store, worker.incarnation, published + 2))
+
+
+async def test_W1_an_entry_whose_connections_could_not_be_ended_is_not_acknowledged(
+    store_url: str, store: Store, log: RevocationLog
+) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        published, attempts = await _published(store, worker.incarnation), 0
+
+        async def fail() -> None:
+            nonlocal attempts
+            attempts += 1
+            raise RuntimeError("a live connection could not be ended")
+
+        worker.follower._enforce = fail
+        await _append(log, "alice")
+        await until(lambda: attempts >= 3)
+        assert await _published(store, worker.incarnation) == published
+        worker.follower._enforce = nothing
+        await until_awaited(lambda: _has_published(store, worker.incarnation, published + 1))
+
+
+async def _published(store: Store, incarnation: str) -> int:
+    """The position that this worker has acknowledged."""
+    line = await command(store, "HGET", WORKERS, incarnation)
+    return int(line.split()[2])
+
+
+async def _has_published(store: Store, incarnation: str, position: int) -> bool:
+    return await _published(store, incarnation) == position
 
 
 async def test_L4_a_lift_reaches_the_view_and_survives_in_the_snapshot(store_url: str, log: RevocationLog) -> None:
