@@ -30,6 +30,7 @@ from gateway.boot import Boot, handed_over, path_of
 from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.schema import Tls
+from gateway.config.store_url import without_password
 from gateway.control import WorkerLine
 from gateway.enforce.country import Countries
 from gateway.errors import CountriesUnavailable, GatewayError, StoreError
@@ -46,6 +47,8 @@ from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.follower import Follower
 from gateway.revocation.state import State
 from gateway.revocation.view import View
+from gateway.revocation.witness import address_of
+from gateway.revocation.witnessing import Witness
 from gateway.sessions.model import subject_of
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.certificate import expiry_of
@@ -56,8 +59,10 @@ from gateway.telemetry.reading import log_seen
 from gateway.telemetry.slots import Cells
 from gateway.tokens.jwk import KeySet
 from gateway.tokens.jwks import KeySetSource
+from gateway.tokens.seal import derived
 
 COUNTRY_CHECK_S: Final = 60.0
+WITNESS_PURPOSE: Final = b"gateway witness"
 HEARTBEAT_S: Final = 0.25
 LISTEN_ANYWAY_AFTER_S: Final = 1.0
 KEYS_WITHIN_S: Final = 3.0  # to ask each issuer once: a worker without keys would call good tokens unknown
@@ -220,7 +225,14 @@ class Worker:
             is_durable=self._config.store.url == "embedded",
             largest_skew_s=max((issuer.skew for issuer in self._config.issuers), default=0.0),
             label=f"worker {self._boot.index} pid {os.getpid()}",
+            witness=self._build_witness(),
         )
+
+    def _build_witness(self) -> Witness:
+        """This host's memory of the log, for the day on which all its workers and the store die at once [L5]."""
+        store, keys = self._config.store, [derived(secret, WITNESS_PURPOSE) for secret in self._secrets]
+        address = address_of(without_password(store.url))
+        return Witness(store.directory, keys, address, self._boot.incarnation, self._clock, self._metrics.witness_problem)
 
     def _forget_record(self, entry: Entry, inside: Inside) -> None:
         """The log says that a session, or an account, is not what it was: its records are read again [S1]."""

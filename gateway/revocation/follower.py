@@ -40,11 +40,13 @@ from gateway.errors import StoreError, StoreUnavailable
 from gateway.revocation.continuity import Finding, Position, Reply, judge, read_reply
 from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.keys import ENTRIES, KEYS, LEAVE, POLL, PURGE
-from gateway.revocation.lineage import WayOut, declared_at, way_out
+from gateway.revocation.lineage import WayOut, declared_at, is_surpassed, way_out
 from gateway.revocation.recovery import Patience, Recovery
-from gateway.revocation.snapshot import read_pages
+from gateway.revocation.snapshot import PAGE_FACTS, read_pages
 from gateway.revocation.state import Event, State
 from gateway.revocation.view import View
+from gateway.revocation.witness import Testimony
+from gateway.revocation.witnessing import Standing, Witness
 from gateway.store.client import command, connect, store_errors
 from gateway.store.scripts import run_script
 
@@ -93,7 +95,8 @@ class Follower:
     acknowledgement: live connections end there. `on_ring` reads our signing keys; it is awaited before an entry that says they
     changed is acknowledged. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry
     until it is enforced here, by the store's clock. `log_seen` is the epoch and sequence that other workers of this host are
-    known to have reached.
+    known to have reached. `witness` is this host's file: read before the store is believed, kept up to date while this worker
+    is live.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Follower:
         label: str = "",
         log_seen: tuple[int, int] = (0, 0),
         is_durable: bool = False,
+        witness: Witness | None = None,
     ) -> None:
         # per process
         self._view = view
@@ -144,6 +148,8 @@ class Follower:
         self.statistics = FollowerStatistics()
         self._recovery = Recovery(self._store, incarnation, int(max_staleness * 1000), label)
         self._patience = Patience()
+        self._witness = witness
+        self._is_witness_heard = witness is None
         # per epoch
         self._position: Position | None = None
         self._acknowledged: Position | None = None  # or about to be: up to here everything is enforced
@@ -209,6 +215,8 @@ class Follower:
 
     async def _begin(self) -> bool:
         """Look at the store and, if it may be followed, read its facts; before that, give it those it has lost."""
+        if not self._is_witness_heard:
+            await self._hear_witness()
         reply = await self._poll(None)
         way = way_out(self._recovery.history, self._view.epoch, reply, is_broken=self._is_broken, log_seen=self._log_seen)
         if way is WayOut.STAY_AWAY:
@@ -223,7 +231,34 @@ class Follower:
                 await self._recovery.write_back(self._view, target, reply.run_id, age_s)
         elif not reply.waiting:
             await self._read_snapshot(reply)
+        if self._witness is not None and self._recovery.merged and self._witness.has_ended(self._recovery.dead_run):
+            await self._recovery.strike_the_dead()
         return self._position is not None
+
+    async def _hear_witness(self) -> None:
+        """What this host knew before all its workers ended: a store that is behind it is lost, and given it back [L5]."""
+        assert self._witness is not None
+        seen = await self._witness.read(whole=False)
+        if seen is not None:
+            reply = await self._poll(seen.position, is_reading=True)
+            head, address = seen.head, self._witness.address
+            if not is_surpassed(seen.position, head.log, head.address, address, reply):
+                testimony = await self._witness.read(whole=True)
+                if testimony is not None:
+                    await self._take_up(testimony, reply)
+        self._is_witness_heard = True
+
+    async def _take_up(self, testimony: Testimony, reply: Reply) -> None:
+        """From here on this worker is one that was live where the witness stood, and has not looked since."""
+        position, proof, view = testimony.position, testimony.proof, self._view
+        _log.error("the store is not what this host's witness file knew: epoch %s at %d", position.epoch, position.sequence)
+        view.adopt(position.epoch, proof.complete_since, proof.uses_since)
+        view.position, view.folded_until = position.sequence, max(view.folded_until, proof.folded_until)
+        for start in range(0, len(testimony.facts), PAGE_FACTS):
+            view.merge(testimony.facts[start : start + PAGE_FACTS])
+            await asyncio.sleep(0)
+        self._recovery.remember(testimony)
+        self._is_broken = reply.epoch == position.epoch
 
     async def _enter(self) -> str:
         """The epoch into which what was lost is written back; "" for none."""
@@ -264,6 +299,8 @@ class Follower:
         while self._wanted != "gone":
             assert self._position is not None
             is_enforced = await self._is_enforced()
+            if self._witness is not None:
+                await self._witness.settled()
             is_reading, self._is_woken = self._is_woken or not is_enforced, False
             if is_enforced:
                 self._acknowledged = self._position
@@ -281,12 +318,22 @@ class Follower:
                 self._apply(entry, reply.store_time)
             await self._read_ring()
             self._note_progress(reply)
-            if self._position.sequence == reply.head and reply.granted in ("live", "draining"):
+            is_proof = self._position.sequence == reply.head and reply.granted in ("live", "draining")
+            if is_proof:
                 self._meet(Event.GRANTED, f"at {self._position.sequence}")
                 self._view.proven_at = max(self._view.proven_at, sent_at)
                 self._recovery.note_proof(reply, self._position)
+            self._witness_it(reply, is_proof=is_proof)
             if not reply.entries and self._position.sequence == reply.head and not is_reading:
                 return
+
+    def _witness_it(self, reply: Reply, *, is_proof: bool) -> None:
+        """These entries go into this host's witness file; the next poll acknowledges them when they are there."""
+        history = self._recovery.history
+        if self._witness is None or self._view.state is not State.LIVE or history is None or self._position is None:
+            return
+        standing = Standing(reply.log, self._position, history.proven_at, self._recovery.others)
+        self._witness.keep(self._view, standing, reply.entries, is_proof=is_proof)
 
     def _apply(self, entry: Entry, store_time: float) -> None:
         """One entry: into the view, then no live connection goes on before it is judged, then it is behind us."""
@@ -432,6 +479,8 @@ class Follower:
             _log.log(level, "replica %s -> %s: %s", before, self._view.state, why)
 
     async def _close(self) -> None:
+        if self._witness is not None:
+            await self._witness.close()
         for client in (self._waiter, self._store):
             with store_errors():
                 await client.aclose()
