@@ -25,9 +25,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from gateway import control
+from gateway import worker_line
 from gateway.boot import Boot
-from gateway.control import Line
+from gateway.worker_line import Line
 
 STUCK_AFTER_S: Final = 5.0
 SILENT_AFTER_S: Final = 1.0  # four beats: others accept what is meant for it, in case it is stuck
@@ -170,7 +170,7 @@ class Child:
 
     def _launch(self) -> socket.socket:
         """Begin the process. Our end of the line to it; raises OSError, with nothing left behind."""
-        ours, theirs = control.pair()
+        ours, theirs = worker_line.pair()
         with theirs:
             self._boot = replace(self._boot, incarnation=RUN + secrets.token_hex(8), control_fd=theirs.fileno())
             try:

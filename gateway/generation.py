@@ -41,7 +41,7 @@ class Surroundings:
 
 
 class Generation:
-    """Per generation: everything. Of its cells the first `count` blocks are the workers', then the supervisor's, `Carried`'s."""
+    """Per generation: everything. Blocks of its cells: the `count` workers', the supervisor's, and one for `FormerCounts`."""
 
     def __init__(self, loaded: Loaded, count: int, listeners: Listeners, pem: tuple[bytes, ...] = ()) -> None:
         """`pem` is the certificate with its chain, and the key; or nothing. Raises OSError, with nothing left behind."""

@@ -19,9 +19,9 @@ from typing import Final
 
 from gateway.config.load import Loaded
 from gateway.errors import ConfigurationError, GatewayError
-from gateway.reading_again import read_again, read_pem
+from gateway.file_changes import WatchedFiles, files_of
+from gateway.reload_rules import read_again, read_pem
 from gateway.telemetry.reading import Reloads
-from gateway.watched import Watched, files_of
 
 LOOK_EVERY_S: Final = 1.0
 
@@ -99,8 +99,8 @@ class Reloading:
                     await self._news.wait()
         self._news.clear()
 
-    def _watch(self) -> Watched:
-        return Watched(files_of(self.loaded.config, self.loaded.path, self.loaded.files))
+    def _watch(self) -> WatchedFiles:
+        return WatchedFiles(files_of(self.loaded.config, self.loaded.path, self.loaded.files))
 
     def _is_outdated(self) -> bool:
         """Whether the files hold something else than what is in force."""

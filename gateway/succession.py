@@ -22,7 +22,7 @@ from typing import Final
 from gateway.child import Child
 from gateway.errors import GatewayError
 from gateway.generation import Generation, Surroundings
-from gateway.telemetry.carried import Carried
+from gateway.telemetry.former_counts import FormerCounts
 
 LOOK_S: Final = 0.02
 PREPARED_WITHIN_S: Final = 30.0
@@ -39,7 +39,7 @@ class CannotSucceed(GatewayError):
 class Succession:
     """Per supervisor. `present` serves. `restarts` counts workers that were started again, in all generations."""
 
-    __slots__ = ("_boot", "_carried", "_coming", "_restarts_before", "_told_to_stop", "past", "present")
+    __slots__ = ("_boot", "_coming", "_former", "_restarts_before", "_told_to_stop", "past", "present")
 
     def __init__(self, first: Generation, boot: Callable[[], float], told_to_stop: asyncio.Event) -> None:
         """`boot` is the boot clock. Once `told_to_stop`, nobody succeeds any more."""
@@ -48,7 +48,7 @@ class Succession:
         self._coming: Generation | None = None
         self._boot = boot
         self._told_to_stop = told_to_stop
-        self._carried = Carried()
+        self._former = FormerCounts()
         self._restarts_before = 0
 
     def begin(self, around: Surroundings) -> None:
@@ -135,7 +135,7 @@ class Succession:
 
     def _retire(self, generation: Generation) -> None:
         """Let it finish. One that never served is told on too: what it has counted of the store has happened."""
-        self._carried.retire(generation.layout, generation.cells)
+        self._former.retire(generation.layout, generation.cells)
         self.past.append(generation)
         generation.retire(self._boot())
         for oldest in self.past[:-MOST_PAST]:
@@ -147,7 +147,7 @@ class Succession:
         """Let go of generations whose last worker has ended, and tell on what the others count meanwhile."""
         over = [generation for generation in self.past if generation.is_over]
         for generation in over:
-            self._carried.settle(generation.cells)
+            self._former.settle(generation.cells)
             generation.close()
             logger.info("The workers of the configuration before have finished")
         if self.past:
@@ -156,7 +156,7 @@ class Succession:
         return bool(over)
 
     def _tell_on(self) -> None:
-        self._carried.write(self.present.layout, self.present.cells.block(self.present.count + 1))
+        self._former.write(self.present.layout, self.present.cells.block(self.present.count + 1))
 
     def _free_seats(self) -> Iterator[int]:
         """Those that no living worker has."""

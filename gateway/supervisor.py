@@ -14,7 +14,7 @@ are live do the old ones finish what they have. Whatever fails before that leave
 Owns the addresses, the tasks beside the loop, and what there is once per gateway. When there is a new configuration is decided in
 `reloading.py`, how workers take the place of others in `succession.py`, what a generation of them is in `generation.py`, the life
 of one process in `child.py`, what a worker does in `worker.py`, the store in `storekeeper.py`, readiness in `admin/health.py`,
-the operator's side in `operating.py`. This file is the start, the loop, what a new configuration is put in force by, the end.
+the operator's side in `control_plane.py`. This file is the start, the loop, what a new configuration is put in force by, the end.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from gateway.config.load import Loaded
 from gateway.config.schema import Log
 from gateway.generation import BEYOND_DRAIN_S, Generation, Surroundings
 from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen, Listeners, allow_descriptors
-from gateway.metering import Meter
+from gateway.process_usage import Meter
 from gateway.reloading import Reloading
 from gateway.revocation.journal import Journal, leftovers
 from gateway.revocation.log import RevocationLog
@@ -52,7 +52,7 @@ from gateway.telemetry.reading import SupervisorFacts, UpstreamReading
 if TYPE_CHECKING:
     from gateway.admin.history import History
     from gateway.admin.listener import AdminListener
-    from gateway.operating import Operating
+    from gateway.control_plane import ControlPlane
     from gateway.telemetry.exposition import Exposition
 
 TICK_S: Final = 0.1
@@ -121,7 +121,7 @@ class Supervisor:
         self._store: Storekeeper | None = None
         self._journal: Journal | None = None
         self._admin: AdminListener | None = None
-        self._operating: Operating | None = None
+        self._control_plane: ControlPlane | None = None
         self._exposition: Exposition | None = None
         self._history: History | None = None
 
@@ -178,23 +178,23 @@ class Supervisor:
         self._exposition = Exposition(present.layout, present.cells, staleness, self._facts, self._clock.boot)
         self._history = History(present.layout, present.cells, self._clock.wall)
         self._tasks.keep(self._history.run)
-        self._operating = operating = self._operate(present.loaded, store, store.log)
+        self._control_plane = operating = self._build_control_plane(present.loaded, store, store.log)
         operating.start()
         listener = AdminListener(self._answer)
         await listener.start(present.config.admin.listen)
         self._admin = listener
 
-    def _operate(self, loaded: Loaded, store: Storekeeper, log: RevocationLog) -> "Operating":
-        from gateway.operating import Operating
+    def _build_control_plane(self, loaded: Loaded, store: Storekeeper, log: RevocationLog) -> "ControlPlane":
+        from gateway.control_plane import ControlPlane
 
         assert self._exposition is not None and self._history is not None
         security = SecurityLog(self._clock.boot)
         exposition, history, clock = self._exposition, self._history, self._clock
-        return Operating(loaded, store.client, log, clock, self.metrics, self, exposition, security, history)
+        return ControlPlane(loaded, store.client, log, clock, self.metrics, self, exposition, security, history)
 
     def _answer(self, request: Any) -> Coroutine[Any, Any, Any]:
-        assert self._operating is not None
-        return self._operating.answer(request)
+        assert self._control_plane is not None
+        return self._control_plane.answer(request)
 
     async def _take_up_orphans(self) -> None:
         """What workers had promised that are no more, nor have one in their seat, is appended by the supervisor [R5].
@@ -286,14 +286,14 @@ class Supervisor:
             listeners = before.listeners.followed_by(loaded.config.listen, self._count(loaded))
             undo.callback(listeners.close, but=before.listeners)
             log = store.log_for(loaded.config)
-            operating = self._operate(loaded, store, log)
+            operating = self._build_control_plane(loaded, store, log)
             undo.push_async_callback(operating.close, 0.0)
             after = Generation(loaded, self._count(loaded), listeners, pem)
             await self._succession.succeed(after, self._around(store))
             undo.pop_all()
         before.listeners.close(but=listeners)
         self._move(after)
-        was, self._operating, store.log = self._operating, operating, log
+        was, self._control_plane, store.log = self._control_plane, operating, log
         operating.start()
         self.set_log(loaded.config.log)
         if was is not None:
@@ -328,8 +328,8 @@ class Supervisor:
         await self._end_workers()
         if self._store is not None:
             await self._say_goodbye(self._store)
-        if self._operating is not None:
-            await self._operating.close(FAREWELL_S)
+        if self._control_plane is not None:
+            await self._control_plane.close(FAREWELL_S)
         await self._tasks.end()
         if self._admin is not None:
             await self._admin.close()
@@ -387,7 +387,7 @@ class Supervisor:
             self._tasks.do("removing a worker from the log", self._store.remove(incarnation))
 
     def _facts(self) -> SupervisorFacts:
-        office = self._operating.office if self._operating is not None else None
+        office = self._control_plane.office if self._control_plane is not None else None
         return SupervisorFacts(
             running=sum(child.is_running for child in self._present.children),
             configured=self._present.count,

@@ -31,7 +31,6 @@ from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.schema import Tls
 from gateway.config.store_url import without_password
-from gateway.control import WorkerLine
 from gateway.enforce.country import Countries
 from gateway.errors import CountriesUnavailable, GatewayError, StoreError
 from gateway.inside import Inside, build_inside, build_plane, build_tracer
@@ -60,6 +59,7 @@ from gateway.telemetry.slots import Cells
 from gateway.tokens.jwk import KeySet
 from gateway.tokens.jwks import KeySetSource
 from gateway.tokens.seal import derived
+from gateway.worker_line import WorkerLine
 
 COUNTRY_CHECK_S: Final = 60.0
 WITNESS_PURPOSE: Final = b"gateway witness"

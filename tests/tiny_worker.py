@@ -15,12 +15,12 @@ import uvloop
 
 from gateway.boot import ENVIRONMENT_NAME, Boot, handed_over
 from gateway.clock import Clock
-from gateway.control import WorkerLine
 from gateway.lifeline import end_with_parent
 from gateway.revocation.follower import Follower
 from gateway.revocation.view import View
 from gateway.telemetry.metrics import ALLOW, Layout, WorkerMetrics
 from gateway.telemetry.slots import Cells
+from gateway.worker_line import WorkerLine
 
 
 async def main() -> None:

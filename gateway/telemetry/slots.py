@@ -22,7 +22,7 @@ resizing, so a broken worker cannot cut it short under the supervisor (a read be
 
 Both sides compute where a number lives from the same names. The fingerprint of these names is in the header: a worker of another
 configuration, or of another version of this program, is refused instead of counting into wrong cells. A new configuration has
-cells of its own, and what was counted before is carried on by name (`carried.py`).
+cells of its own, and what was counted before is carried on by name (`former_counts.py`).
 
 This file knows cells and blocks, not what they count: that is `metrics.py`.
 """

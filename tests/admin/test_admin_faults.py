@@ -209,7 +209,7 @@ async def test_without_the_accounts_what_needs_them_revokes_nothing_and_the_rest
     (tmp_path / "var" / "accounts.db").mkdir(parents=True)
     path = "/v1/users/alice@example.com"
     async with running(configuration(tmp_path, store.url)) as gateway:
-        await eventually(lambda: (operating := gateway.supervisor._operating) and operating.office.ring.signing is not None)
+        await eventually(lambda: (operating := gateway.supervisor._control_plane) and operating.office.ring.signing is not None)
         before = (await gateway.call("GET", "/v1/status"))[2]["store"]["head"]
         for method, target, body in (
             ("POST", "/v1/revocations", {"user": "alice@example.com"}),

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from gateway.config.keys import every_key
-from gateway.reading_again import FIXED
+from gateway.reload_rules import FIXED
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/reload-and-upgrade.md"
 ROWS = [

@@ -156,7 +156,7 @@ async def test_a_stop_during_a_succession_ends_it_and_nobody_begins_to_serve(dec
     """Whether its workers are being prepared, or are asked to listen already."""
     async with running(configuration(tmp_path, declared, workers=1), (*TINY_WORKER, "deaf")) as gateway:
         supervisor = gateway.supervisor
-        before, operating = supervisor._present, supervisor._operating
+        before, operating = supervisor._present, supervisor._control_plane
         path = tmp_path / "gateway.yaml"
         path.write_text(path.read_text() + "log: {level: debug}\n")
         supervisor.reload()
@@ -164,7 +164,7 @@ async def test_a_stop_during_a_succession_ends_it_and_nobody_begins_to_serve(dec
         pid = supervisor._succession.children()[-1].pid
         supervisor.stop()
         assert await gateway.ended == 0
-        assert (supervisor._present, supervisor._operating) == (before, operating)
+        assert (supervisor._present, supervisor._control_plane) == (before, operating)
         assert not is_alive(pid)
 
 

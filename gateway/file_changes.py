@@ -19,7 +19,7 @@ Marks = tuple[tuple[int, int, int, int] | None, ...]
 _MISSING: Final = b"missing"
 
 
-class Watched:
+class WatchedFiles:
     """Per set of files. What they hold at the beginning counts as known."""
 
     __slots__ = ("_files", "_is_moving", "_known", "_marks")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from supervising import configuration
 
-from gateway.watched import Watched, files_of
+from gateway.file_changes import WatchedFiles, files_of
 
 
 def test_a_change_counts_when_it_holds_still(tmp_path: Path):
     file = tmp_path / "gateway.yaml"
     file.write_text("one")
-    watched = Watched([file])
+    watched = WatchedFiles([file])
     assert not watched.has_changed()
     file.write_text("tw")  # half of it
     assert not watched.has_changed()
@@ -22,7 +22,7 @@ def test_a_change_counts_when_it_holds_still(tmp_path: Path):
 def test_what_holds_the_same_has_not_changed(tmp_path: Path):
     file = tmp_path / "gateway.yaml"
     file.write_text("one")
-    watched = Watched([file])
+    watched = WatchedFiles([file])
     os.utime(file, (1, 1))
     assert [watched.has_changed() for _ in range(3)] == [False, False, False]
     file.write_text("two")
@@ -37,7 +37,7 @@ def test_a_link_that_is_turned_a_file_that_goes_and_one_that_comes_are_changes(t
         (tmp_path / name).mkdir()
         (tmp_path / name / "tls.pem").write_text(name)
     (tmp_path / "data").symlink_to("old")
-    watched = Watched([tmp_path / "data" / "tls.pem", tmp_path / "secret"])
+    watched = WatchedFiles([tmp_path / "data" / "tls.pem", tmp_path / "secret"])
     (tmp_path / "link").symlink_to("new")
     (tmp_path / "link").replace(tmp_path / "data")
     assert [watched.has_changed() for _ in range(2)] == [False, True]

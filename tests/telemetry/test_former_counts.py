@@ -1,6 +1,6 @@
 """What was counted under a former configuration is told on, by name, and never less of it."""
 
-from gateway.telemetry.carried import Carried
+from gateway.telemetry.former_counts import FormerCounts
 from gateway.telemetry.metrics import ALLOW, Layout, WorkerMetrics
 from gateway.telemetry.slots import Cells
 
@@ -17,7 +17,7 @@ class Former:
         for _ in range(times):
             self.one.route(route).finish(b"GET", 200, ALLOW, None, 0.001, -1.0)
 
-    def told(self, carried: Carried, route: str) -> float:
+    def told(self, carried: FormerCounts, route: str) -> float:
         """Requests of a route, in all blocks."""
         carried.write(self.layout, self.cells.block(3))
         at, length = self.layout.block.sums()[f"requests {route}"]
@@ -25,7 +25,7 @@ class Former:
 
 
 def test_counts_go_on_under_a_layout_in_which_everything_has_another_place():
-    carried, before, after = Carried(), Former("app", "traced"), Former("new", "other", "app")
+    carried, before, after = FormerCounts(), Former("app", "traced"), Former("new", "other", "app")
     before.serve("app", 3)
     carried.retire(before.layout, before.cells)
     assert after.told(carried, "app") == 3
@@ -38,7 +38,7 @@ def test_counts_go_on_under_a_layout_in_which_everything_has_another_place():
 
 
 def test_several_generations_that_still_count_are_added_up_once_each_whoever_ends_first():
-    carried, generations = Carried(), [Former("app"), Former("app", "new"), Former("app")]
+    carried, generations = FormerCounts(), [Former("app"), Former("app", "new"), Former("app")]
     for generation in generations:
         generation.serve("app", 5)
         generation.told(carried, "app")
@@ -54,7 +54,7 @@ def test_several_generations_that_still_count_are_added_up_once_each_whoever_end
 
 
 def test_a_route_that_comes_back_goes_on_from_where_it_was():
-    carried, before, without, again = Carried(), Former("shop"), Former("app"), Former("shop")
+    carried, before, without, again = FormerCounts(), Former("shop"), Former("app"), Former("shop")
     before.serve("shop", 4)
     carried.retire(before.layout, before.cells)
     carried.settle(before.cells)
@@ -65,7 +65,7 @@ def test_a_route_that_comes_back_goes_on_from_where_it_was():
 
 
 def test_uses_of_a_signing_key_are_added_up_by_the_key_and_connections_until_they_end():
-    carried, before, after = Carried(), Former("app"), Former("app")
+    carried, before, after = FormerCounts(), Former("app"), Former("app")
     before.one.key_used("first", 2)
     before.two.key_used("second", 3)
     before.two.key_used("first", 1)

@@ -20,7 +20,7 @@ Blocks = list["memoryview[float]"]
 KEPT_KEYS: Final = KEY_PLACES
 
 
-class Carried:
+class FormerCounts:
     """Per supervisor. `retire` cells when others take their place, `settle` them when nobody writes there any more."""
 
     __slots__ = ("_key_uses", "_retired", "_settled")
@@ -29,9 +29,6 @@ class Carried:
         self._settled: dict[str, list[float]] = {}
         self._key_uses: dict[float, float] = {}
         self._retired: dict[Cells, tuple[Layout, Blocks]] = {}
-
-    def __contains__(self, cells: Cells) -> bool:
-        return cells in self._retired
 
     def retire(self, layout: Layout, cells: Cells) -> None:
         """Its processes still count. NB: all its blocks but the last, which holds what was carried on to it."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ANSWERS_WITHIN_S: Final = 10.0  # of requests under way when it closes; a receipt takes 5 s at most
 
 
-class Operating:
+class ControlPlane:
     """Per configuration. `start` it, and end it with `close`."""
 
     def __init__(
