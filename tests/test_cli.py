@@ -349,6 +349,15 @@ def test_status_is_a_table_for_people(tmp_path):
             {"name": "app", "up": False},
             {"name": "one", "up": True, "addresses": {"up": 1, "ejected": 0, "down": 0}},
             {"name": "shop", "up": True, "addresses": {"up": 2, "ejected": 0, "down": 1}},
+            {
+                "name": "pair",
+                "up": True,
+                "addresses": {"up": 1, "ejected": 1, "down": 0},
+                "servers": [
+                    {"address": "10.0.0.1:80", "up": 1, "ejected": 0, "down": 0},
+                    {"address": "10.0.0.2:80", "up": 0, "ejected": 1, "down": 0},
+                ],
+            },
         ],
     }
     with answering("200 OK", json.dumps(body)) as peer:
@@ -363,6 +372,7 @@ def test_status_is_a_table_for_people(tmp_path):
         "upstream app: down",
         "upstream one: up",
         "upstream shop: up, addresses: 2 up, 1 down",
+        "upstream pair: up, addresses: 1 up, 1 ejected (10.0.0.2:80 ejected)",
         "",
         "worker  pid  state    replica  position  lag     entries  clients  restarts",
         "0       7    running  live     12        0.4 ms  3        1        0",

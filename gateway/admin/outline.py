@@ -48,7 +48,10 @@ def _upstream(one: Mapping[str, Any]) -> str:
     counts = {word(state): count for state, count in addresses.items()} if isinstance(addresses, Mapping) else {}
     if not any(counts.values()) or (sum(counts.values()) == 1 and counts.get("up")):
         return _up(one)
-    return f"{_up(one)}, addresses: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    told = f"{_up(one)}, addresses: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    servers = objects(one, "servers")
+    out = [f"{word(server.get('address'))} {state}" for server in servers for state in ("ejected", "down") if server.get(state)]
+    return f"{told} ({', '.join(out)})" if out else told
 
 
 def _accounts(accounts: Mapping[str, Any]) -> str:

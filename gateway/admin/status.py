@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway import __version__
 from gateway.admin.health import Overview, WorkerStatus
+from gateway.telemetry.reading import UpstreamReading
 
 
 def status_document(overview: Overview, store: dict[str, Any], config_path: str) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def status_document(overview: Overview, store: dict[str, Any], config_path: str)
         "workers": [_worker(worker) for worker in workers],
         "store": {"url": overview.store.url, "up": overview.store.is_up, "problem": overview.store.problem or None, **store},
         "issuers": _issuers(workers),
-        "upstreams": [{"name": name, "up": one.is_up, "addresses": one.addresses} for name, one in overview.upstreams().items()],
+        "upstreams": [_upstream(name, one) for name, one in overview.upstreams().items()],
     }
 
 
@@ -38,6 +39,11 @@ def _worker(worker: WorkerStatus) -> dict[str, Any]:
         "clock_offset_ms": round(reading.clock_offset_s * 1000, 1),
         "connections": {"client": reading.client_connections, "upstream": reading.upstream_connections},
     }
+
+
+def _upstream(name: str, one: UpstreamReading) -> dict[str, Any]:
+    servers = [{"address": address, **counts} for address, counts in one.servers.items()]
+    return {"name": name, "up": one.is_up, "addresses": one.addresses, "servers": servers}
 
 
 def _issuers(workers: Sequence[WorkerStatus]) -> list[dict[str, Any]]:

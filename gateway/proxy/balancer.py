@@ -25,7 +25,7 @@ from gateway.errors import UpstreamUnreachable
 from gateway.proxy.check import Checker
 from gateway.proxy.connector import Connector, Place
 from gateway.proxy.health import State
-from gateway.proxy.pool import Alone, Pool, Waiting, count_states
+from gateway.proxy.pool import Alone, Pool, Waiting, states_of
 from gateway.proxy.steps import Wait
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -151,7 +151,7 @@ class Balancer:
         plane, pools = self._plane, self.pools
         up = [pool for pool in pools if pool.health.state is State.UP]
         self._usable = up or [pool for pool in pools if pool.health.state is State.EJECTED]
-        plane.report.metrics.upstream_addresses(self.name, count_states(pools))
+        plane.report.metrics.upstream_addresses(self.name, states_of(pools))
         plane.report.metrics.upstream_up(self.name, any(not pool.is_failing for pool in self._usable), plane.clock.boot())
         if any(pool.is_failing for pool in pools):
             for host in self._hosts:
@@ -198,7 +198,7 @@ def build_upstream(name: str, config: Upstream, plane: "Plane") -> Pool | Balanc
     if len(addresses) > 1 or is_name(addresses[0]) or config.health.path is not None:
         return Balancer(name, config, plane)
     pool = Pool(name, config, plane, Place(addresses[0], addresses[0]), Connector(config, plane.loop), Alone(plane))
-    plane.report.metrics.upstream_addresses(name, count_states([pool]))
+    plane.report.metrics.upstream_addresses(name, states_of([pool]))
     return pool
 
 

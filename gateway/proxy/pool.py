@@ -279,7 +279,7 @@ class Alone:
 
     def noticed(self, pool: Pool) -> None:
         metrics = self._plane.report.metrics
-        metrics.upstream_addresses(pool.name, count_states([pool]))
+        metrics.upstream_addresses(pool.name, states_of([pool]))
         metrics.upstream_up(pool.name, not pool.is_failing, self._plane.clock.boot())
 
     def may_eject(self, pool: Pool) -> bool:
@@ -289,10 +289,11 @@ class Alone:
         return False
 
 
-def count_states(pools: Iterable[Pool]) -> dict[str, int]:
-    """How many addresses are in which state, as metrics tell it: one that is being probed is down."""
-    counts = {"up": 0, "ejected": 0, "down": 0}
+def states_of(pools: Iterable[Pool]) -> dict[str, dict[str, int]]:
+    """How many addresses are in which state, by what is configured. As metrics tell it: one that is being probed is down."""
+    seen: dict[str, dict[str, int]] = {}
     for pool in pools:
+        counts = seen.setdefault(str(pool.place.named), {"up": 0, "ejected": 0, "down": 0})
         state = pool.health.state
         counts[State.DOWN.value if state is State.PROBING else state.value] += 1
-    return counts
+    return seen

@@ -149,6 +149,7 @@ class Layout:
         "upstream_addresses",
         "upstream_ejections",
         "upstream_retries",
+        "upstream_servers",
         "upstreams",
         "webhook_events",
         "webhook_retries",
@@ -157,8 +158,14 @@ class Layout:
     )
 
     def __init__(
-        self, routes: Iterable[str], upstreams: Iterable[str], issuers: Iterable[str], *, has_exemplars: bool = False
+        self,
+        routes: Iterable[str],
+        upstreams: Iterable[str] | Mapping[str, Iterable[str]],
+        issuers: Iterable[str],
+        *,
+        has_exemplars: bool = False,
     ) -> None:
+        """`upstreams`: their names, or the addresses of each as they are configured."""
         block = self.block = Block()
         self.heartbeat = block.gauge("heartbeat")  # boot clock
         self.listening = block.gauge("listening")  # 1 while connections are accepted
@@ -177,6 +184,12 @@ class Layout:
         # Of each upstream: whether the last attempt to connect failed, and when it was (boot clock; 0 never).
         self.upstreams = {
             name: (block.gauge(f"failed {name}"), block.gauge(f"tried {name}")) for name in dict.fromkeys(upstreams)
+        }
+        # Of each address of an upstream, as it is configured: how many are in each of ADDRESS_STATES (of a host name several).
+        configured = upstreams if isinstance(upstreams, Mapping) else dict.fromkeys(self.upstreams, ())
+        self.upstream_servers = {
+            name: {server: tuple(block.gauge(f"{state} {server} {name}") for state in ADDRESS_STATES) for server in servers}
+            for name, servers in configured.items()
         }
         # Of each upstream: how many of its addresses are in each of ADDRESS_STATES, as this worker sees it.
         self.upstream_addresses = {
@@ -216,7 +229,7 @@ class Layout:
         """The layout that this configuration asks for."""
         return cls(
             (OWN_ROUTE, *(route.name for route in config.routes)),
-            config.upstreams,
+            {name: map(str, upstream.addresses) for name, upstream in config.upstreams.items()},
             (issuer.issuer for issuer in config.issuers),
             has_exemplars=config.tracing is not None,
         )
@@ -351,10 +364,14 @@ class WorkerMetrics:
         self._cells[failed] = float(not is_up)
         self._cells[tried] = boot_now
 
-    def upstream_addresses(self, name: str, counts: Mapping[str, int]) -> None:
-        """How many of an upstream's addresses are in each of ADDRESS_STATES."""
+    def upstream_addresses(self, name: str, seen: Mapping[str, Mapping[str, int]]) -> None:
+        """Of each address as it is configured: how many are in each of ADDRESS_STATES. Of a host name there may be several."""
+        cells, servers = self._cells, self._layout.upstream_servers[name]
+        for server, counts in seen.items():
+            for state, at in zip(ADDRESS_STATES, servers.get(server, ()), strict=False):
+                cells[at] = float(counts[state])
         for state, at in zip(ADDRESS_STATES, self._layout.upstream_addresses[name], strict=True):
-            self._cells[at] = float(counts[state])
+            cells[at] = float(sum(counts[state] for counts in seen.values()))
 
     def upstream_ejected(self, name: str, cause: str) -> None:
         """An address is not used any more: `cause` of EJECTION_CAUSES."""

@@ -4,7 +4,7 @@ A worker writes plain numbers when something changes; how old they are is judged
 worker that hangs cannot go on calling itself fresh: its proof ages in the reader's eyes whether it runs or not [L3].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.clock import LARGEST_STORE_OFFSET_S
 from gateway.telemetry.metrics import ADDRESS_STATES, STATES, Layout
@@ -76,10 +76,14 @@ class SupervisorFacts:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamReading:
-    """One upstream: whether it answered last, and its addresses by state, as the worker sees them that sees the worst."""
+    """One upstream: whether it answered last, and its addresses by state, as the worker sees them that sees the worst.
+
+    `servers`: the same of each address as it is configured; a host name may mean several.
+    """
 
     is_up: bool
     addresses: dict[str, int]
+    servers: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def log_seen(layout: Layout, cells: "memoryview[float]") -> tuple[int, int]:
@@ -125,7 +129,11 @@ def upstream_addresses(layout: Layout, workers: "list[memoryview[float]]") -> di
 def read_upstreams(layout: Layout, workers: "list[memoryview[float]]") -> dict[str, UpstreamReading]:
     """What is known of each upstream."""
     addresses = upstream_addresses(layout, workers)
-    return {name: UpstreamReading(is_up, addresses[name]) for name, is_up in upstreams_up(layout, workers).items()}
+    servers = {
+        name: {server: _worst([[int(cells[at]) for at in places] for cells in workers]) for server, places in of.items()}
+        for name, of in layout.upstream_servers.items()
+    }
+    return {name: UpstreamReading(is_up, addresses[name], servers[name]) for name, is_up in upstreams_up(layout, workers).items()}
 
 
 def _worst(seen: list[list[int]]) -> dict[str, int]:

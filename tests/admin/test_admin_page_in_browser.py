@@ -12,8 +12,9 @@ import pytest_asyncio
 from browsing import in_chromium
 from live.running_gateway import ADMIN_TOKEN, Child
 from patience import PATIENCE_S
-from people import APPLICATION, People
+from people import APPLICATION, ROUTES, People
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from ports import free_port
 from store_process import StoreProcess
 
 from gateway.clock import Clock
@@ -23,6 +24,7 @@ from gateway.store.client import connect
 pytestmark = in_chromium
 WAIT_MS = PATIENCE_S * 1000
 HOSTILE = '<img src=x onerror="alert(1)">'
+DEAD = free_port()  # nobody listens there
 UNANSWERED = "Failed to load resource"  # how the browser notes a status that a test asked for
 
 
@@ -40,6 +42,10 @@ async def store() -> AsyncIterator[StoreProcess]:
 def gateway(tmp_path_factory: pytest.TempPathFactory, store: StoreProcess) -> Iterator[People]:
     application = Child(APPLICATION)
     gateway = People(tmp_path_factory.mktemp("gateway"), application, store={"url": store.url, "directory": "store"})
+    url = f"http://127.0.0.1:{application.says['http']}"
+    often = {"health": {"path": "/who", "every": "100ms"}, "ejection": {"failures": 1}}
+    gateway._settings["upstreams"]["pair"] = {"url": [url, f"http://127.0.0.1:{DEAD}"]} | often
+    gateway._settings["routes"] = [{"name": "pair", "path": "/pair/", "upstream": "pair"}, *ROUTES]
     gateway.start()
     yield gateway
     gateway.stop()
@@ -607,3 +613,11 @@ async def test_nothing_moves_for_those_who_asked_for_it(tab: Page, gateway: Peop
 async def test_the_token_is_in_no_output(gateway: People) -> None:
     assert gateway.leaks() == []
     assert ADMIN_TOKEN not in json.dumps(gateway.events(limit="1000"))
+
+
+async def test_an_upstream_s_addresses_are_shown_and_which_of_them_are_out(tab: Page, gateway: People) -> None:
+    rows = tab.get_by_role("table", name="Upstreams").locator("tbody tr")
+    app = gateway._settings["upstreams"]["app"]["url"].removeprefix("http://")
+    told = ["app● up", f"{app}● up", "pair▲ partly up", f"{app}● up", f"127.0.0.1:{DEAD}▲ down"]
+    await expect(rows).to_have_text(told)
+    assert gateway.command("status").stdout.count(f"upstream pair: up, addresses: 1 up, 1 down (127.0.0.1:{DEAD} down)") == 1

@@ -28,7 +28,7 @@ from gateway.telemetry.metrics import (
     WorkerMetrics,
     clear_gauges,
 )
-from gateway.telemetry.reading import SupervisorFacts
+from gateway.telemetry.reading import SupervisorFacts, read_upstreams
 from gateway.telemetry.slots import Cells
 
 
@@ -258,3 +258,15 @@ def test_promtool_finds_nothing(gateway: Gateway):
     page, _ = gateway.exposition.page("")
     check = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
     assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
+
+
+def test_of_each_address_the_worst_that_a_worker_sees_is_told():
+    layout = Layout([], {"shop": ["a:80", "name:80"]}, [])
+    cells = Cells.create(layout.block, 3)
+    first, second, _ = (WorkerMetrics(layout, cells.block(index)) for index in range(3))
+    first.upstream_addresses("shop", {"a:80": {"up": 1, "ejected": 0, "down": 0}, "name:80": {"up": 3, "ejected": 0, "down": 0}})
+    second.upstream_addresses("shop", {"a:80": {"up": 0, "ejected": 0, "down": 1}, "name:80": {"up": 2, "ejected": 1, "down": 0}})
+    shop = read_upstreams(layout, [cells.block(index) for index in range(3)])["shop"]
+    assert shop.addresses == {"up": 2, "ejected": 1, "down": 1}
+    assert shop.servers == {"a:80": {"up": 0, "ejected": 0, "down": 1}, "name:80": {"up": 2, "ejected": 1, "down": 0}}
+    cells.close()

@@ -17,7 +17,7 @@ function showState() {
   $("tiles").replaceChildren(...tiles());
   $("workers").replaceChildren(...known.workers.map(workerRow));
   $("keys").replaceChildren(...orNone(known.keys.map(keyRow), "None yet."));
-  $("upstreams").replaceChildren(...known.upstreams.map((one) => row(cell(one.name, { class: "mono" }), cell(mark(one.up, one.up ? "up" : "failed")))));
+  $("upstreams").replaceChildren(...known.upstreams.flatMap(upstreamRows));
   $("issuers").replaceChildren(...orNone(known.issuers.map(issuerRow), "None: only the gateway’s own tokens."));
   showIssuersToChoose();
 }
@@ -74,6 +74,23 @@ function issuerRow(issuer) {
   const [fewest, most] = [Math.min(...issuer.keys), Math.max(...issuer.keys)];
   const keys = fewest === most ? number(fewest) : `${fewest} to ${most}`;
   return row(h("th", { scope: "row" }, issuer.issuer), figure(fewest ? keys : mark(false, keys)), figure(issuer.fetched_at ? ago(issuer.fetched_at) : "never"));
+}
+
+/* The upstream, and below it each address as it is configured: of a host name there may be several. */
+function upstreamRows(one) {
+  const servers = one.servers ?? [];
+  const isWhole = servers.every((server) => !out(server));
+  const word = one.up ? (isWhole ? "up" : "partly up") : "failed";
+  return [row(h("th", { scope: "row", class: "mono" }, one.name), cell(mark(one.up && isWhole, word))), ...servers.map(serverRow)];
+}
+
+const out = (server) => server.ejected + server.down;
+
+function serverRow(server) {
+  const all = server.up + out(server);
+  const states = ["up", "ejected", "down"].filter((state) => server[state]);
+  const words = all === 1 ? states[0] : states.map((state) => `${server[state]} ${state}`).join(", ");
+  return row(h("th", { scope: "row", class: "mono inner" }, server.address), cell(all ? mark(!out(server), words) : "–"));
 }
 
 function orNone(rows, text) {
