@@ -163,6 +163,7 @@ class Witness:
         if self._task is not None and not self._task.done():
             await asyncio.wait({self._task}, timeout=WITHIN_S)
             self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         for descriptor in (self._descriptor, self._lock):
             self._close_behind(descriptor)
         self._descriptor = self._lock = -1

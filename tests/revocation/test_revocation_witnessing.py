@@ -3,9 +3,12 @@
 A "host" is a folder; a "life" of it a worker or two that end without a word, as by SIGKILL.
 """
 
+import asyncio
+import os
 import resource
 import secrets
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,7 +22,7 @@ from gateway.revocation.entry import Kind, Revocation
 from gateway.revocation.keys import RECORD
 from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import State
-from gateway.revocation.witness import read_proof
+from gateway.revocation.witness import Head, read_proof, read_testimony
 from gateway.revocation.witnessing import Witness
 from gateway.store.client import connect
 
@@ -103,6 +106,48 @@ async def test_L5_a_receipt_is_not_complete_before_the_witness_has_it(
             assert testimony is not None and testimony.is_whole
             assert session.key in {fact.key for fact in testimony.facts}
             assert testimony.position.sequence == worker.follower.statistics.position
+
+
+class HeldFlush:
+    """A disk whose flushes take until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.let_go = threading.Event()
+        self.waiting = 0
+        monkeypatch.setattr(os, "fdatasync", self._flush)
+
+    def _flush(self, descriptor: int) -> None:
+        self.waiting += 1
+        self.let_go.wait(20)
+
+
+async def test_L5_a_receipt_waits_for_the_witness_s_flush(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.revocation.witnessing.WITHIN_S", 20.0)
+    async with life(store_process.url, tmp_path) as worker:
+        await until((tmp_path / "witness").exists)
+        held = HeldFlush(monkeypatch)
+        revoking = asyncio.create_task(log.revoke(ALICE))
+        await until(lambda: bool(held.waiting))
+        assert worker.view.find(ALICE.key), "it is enforced meanwhile"
+        assert [member.position for member in (await log.members()).members] == [1], "and not acknowledged"
+        assert not revoking.done()
+        held.let_go.set()
+        assert (await revoking).enforced_by == 1
+
+
+async def test_L5_a_disk_that_is_late_holds_up_nobody_and_is_told(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with life(store_process.url, tmp_path) as worker:
+        await until((tmp_path / "witness").exists)
+        held = HeldFlush(monkeypatch)
+        for session in ("one", "two", "three"):
+            assert (await log.revoke(Revocation(Kind.SESSION, session))).enforced_by == 1
+        assert worker.problems == ["late"], "it was waited for once"
+        held.let_go.set()
+        await until(lambda: _position(tmp_path) == worker.follower.statistics.position)
 
 
 async def test_L5_a_store_that_has_all_that_the_witness_knew_is_believed_as_it_is(
@@ -268,6 +313,12 @@ async def test_L5_the_file_is_as_long_as_there_are_facts_and_nobody_else_may_rea
         file = tmp_path / "witness"
         assert file.stat().st_size < 512 + 48 * 30
         assert file.stat().st_mode & 0o777 == 0o600
+
+
+def _position(host: Path) -> int:
+    raw = (host / "witness").read_bytes()
+    testimony = read_testimony(Head("", "1", "", ""), read_proof(raw[464:512]), raw[512:])
+    return testimony.position.sequence if testimony is not None else 0
 
 
 def _reader(host: Path, clock: Clock) -> Witness:
