@@ -13,6 +13,7 @@ Owns the generations and what past ones have counted. Reads no files and opens n
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from typing import Final
 
 from gateway.child import Child
 from gateway.errors import GatewayError
-from gateway.generation import Generation, Surroundings
+from gateway.generation import BEYOND_DRAIN_S, Generation, Surroundings
 from gateway.telemetry.former_counts import FormerCounts
 
 LOOK_S: Final = 0.02
@@ -83,6 +84,20 @@ class Succession:
         self.present.lend(now)
         return self._forget()
 
+    async def end(self, told_to_hurry: asyncio.Event) -> None:
+        """SIGTERM to all workers, and SIGKILL to those that do not finish in time, or once `told_to_hurry`."""
+        deadline = time.monotonic() + self.present.config.timeouts.drain + BEYOND_DRAIN_S
+        for child in self.children():
+            child.end()
+        while self._reap_all() and time.monotonic() < deadline and not told_to_hurry.is_set():
+            await _moment(told_to_hurry)
+        for child in self.children():
+            if child.is_running:
+                logger.warning("Worker %d (process %d) did not finish in time and is killed", child.index, child.pid)
+                child.signal(signal.SIGKILL)
+        while self._reap_all():  # noqa: ASYNC110 - what was killed is gone within milliseconds
+            await asyncio.sleep(LOOK_S)
+
     def log_seen(self) -> tuple[int, int]:
         """How far the log came, for workers that start later: they must not believe a store that was rolled back [L5]."""
         return max(generation.log_seen() for generation in (*self.past, self.present))
@@ -113,9 +128,14 @@ class Succession:
                 raise CannotSucceed("a new worker ended as soon as it was started; its own message says why")
             if time.monotonic() > deadline:
                 raise CannotSucceed(f"the new workers were not {what} within {within_s:.0f} s")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    await self._told_to_stop.wait()
+            await _moment(self._told_to_stop)
+
+    def _reap_all(self) -> bool:
+        """Bury who has ended; whether somebody is left."""
+        now = self._boot()
+        for child in self.children():
+            child.reap(now)
+        return any(child.is_running for child in self.children())
 
     def _can_serve(self, after: Generation, now: float) -> bool:
         """All are prepared, and live.
@@ -162,3 +182,10 @@ class Succession:
         """Those that no living worker has."""
         taken = {child.seat for child in self.children()}
         return (seat for seat in count() if seat not in taken)
+
+
+async def _moment(event: asyncio.Event) -> None:
+    """Until the event, or for as long as one may wait between two looks."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_S):
+            await event.wait()

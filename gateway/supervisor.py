@@ -14,7 +14,8 @@ are live do the old ones finish what they have. Whatever fails before that leave
 Owns the addresses, the tasks beside the loop, and what there is once per gateway. When there is a new configuration is decided in
 `reloading.py`, how workers take the place of others in `succession.py`, what a generation of them is in `generation.py`, the life
 of one process in `child.py`, what a worker does in `worker.py`, the store in `storekeeper.py`, readiness in `admin/health.py`,
-the operator's side in `control_plane.py`. This file is the start, the loop, what a new configuration is put in force by, the end.
+the operator's side in `control_plane.py`. This file is the start, the loop, a new configuration put in force, the end: in one place, because
+the order of these is what it decides.
 """
 
 import asyncio
@@ -22,7 +23,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +34,7 @@ from gateway.boot import hand_over
 from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.schema import Log
-from gateway.generation import BEYOND_DRAIN_S, Generation, Surroundings
+from gateway.generation import Generation, Surroundings
 from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen, Listeners, allow_descriptors
 from gateway.process_usage import Meter
 from gateway.reloading import Reloading
@@ -290,7 +290,7 @@ class Supervisor:
             undo.push_async_callback(operating.close, 0.0)
             after = Generation(loaded, self._count(loaded), listeners, pem)
             await self._succession.succeed(after, self._around(store))
-            undo.pop_all()
+            undo.pop_all()  # from here on nothing is undone, and nothing is waited for
         before.listeners.close(but=listeners)
         self._move(after)
         was, self._control_plane, store.log = self._control_plane, operating, log
@@ -325,7 +325,7 @@ class Supervisor:
         if self._following is not None:
             await ended(self._following)  # first: nobody begins to serve while all the others are told to end
         self._present.listeners.close()
-        await self._end_workers()
+        await self._succession.end(self._told_to_hurry)
         if self._store is not None:
             await self._say_goodbye(self._store)
         if self._control_plane is not None:
@@ -341,26 +341,6 @@ class Supervisor:
         while True:
             self._notifier.beat(self._clock.boot())
             await asyncio.sleep(TICK_S)
-
-    async def _end_workers(self) -> None:
-        deadline = time.monotonic() + self._present.config.timeouts.drain + BEYOND_DRAIN_S
-        for child in self._succession.children():
-            child.end()
-        while self._reap_all() and time.monotonic() < deadline and not self._told_to_hurry.is_set():
-            await _wait(self._told_to_hurry, TICK_S / 2)
-        for child in self._succession.children():
-            if child.is_running:
-                logger.warning("Worker %d (process %d) did not finish in time and is killed", child.index, child.pid)
-                child.signal(signal.SIGKILL)
-        while self._reap_all():  # noqa: ASYNC110 - what was killed is gone within milliseconds
-            await asyncio.sleep(TICK_S / 10)
-
-    def _reap_all(self) -> bool:
-        """Bury who has ended; whether somebody is left."""
-        now = self._clock.boot()
-        for child in self._succession.children():
-            child.reap(now)
-        return any(child.is_running for child in self._succession.children())
 
     async def _say_goodbye(self, store: Storekeeper) -> None:
         """The removals of the last workers may be under way still; an orderly end waits a moment for them."""
