@@ -14,8 +14,8 @@ are live do the old ones finish what they have. Whatever fails before that leave
 Owns the addresses, the tasks beside the loop, and what there is once per gateway. When there is a new configuration is decided in
 `reloading.py`, how workers take the place of others in `succession.py`, what a generation of them is in `generation.py`, the life
 of one process in `child.py`, what a worker does in `worker.py`, the store in `storekeeper.py`, readiness in `admin/health.py`,
-the operator's side in `control_plane.py`. This file is the start, the loop, a new configuration put in force, the end: in one place, because
-the order of these is what it decides.
+the operator's side in `control_plane.py`. This file is the start, the loop, a new configuration put in force, the end: in one
+place, because their order is what it decides.
 """
 
 import asyncio
