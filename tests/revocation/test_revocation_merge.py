@@ -66,10 +66,11 @@ async def look(store: Store, *, position: Position | None = None, is_patient: bo
 
 
 async def merge(store: Store, part: Held) -> None:
-    """A worker that held this when the log was lost."""
+    """A worker that held this when the log was lost, some of it from an epoch before: a batch may name a fact twice."""
     view = View(segment_bits=1)
-    view.adopt(LOST.epoch, 0.0)
-    view.merge(fact(*one, sequence) for sequence, one in enumerate(part, start=1))
+    for epoch, facts in ((str(int(LOST.epoch) - 1), part[::2]), (LOST.epoch, part[1::2])):
+        view.adopt(epoch, 0.0)
+        view.merge(fact(*one, sequence) for sequence, one in enumerate(facts, start=1))
     await merge_all_of(view, store)
 
 

@@ -100,15 +100,22 @@ local function append(record, id, kind, key, value, expires, revocation, lifted_
   return sequence
 end
 
-local function read_state(key)
-  local raw = redis.call('HGET', STATES, key)
+local function unpack_state(raw)
   if not raw then return {value = 0, expires = 0, sequence = 0, lifted = 0, kind = 0, target = NONE, newest = NONE} end
   local value, expires, sequence, lifted, kind, target, newest = struct.unpack(STATE, raw)
   return {value = value, expires = expires, sequence = sequence, lifted = lifted, kind = kind, target = target, newest = newest}
 end
 
+local function read_state(key)
+  return unpack_state(redis.call('HGET', STATES, key))
+end
+
+local function pack_state(state)
+  return struct.pack(STATE, state.value, state.expires, state.sequence, state.lifted, state.kind, state.target, state.newest)
+end
+
 local function write_state(key, state)
-  redis.call('HSET', STATES, key, struct.pack(STATE, state.value, state.expires, state.sequence, state.lifted, state.kind, state.target, state.newest))
+  redis.call('HSET', STATES, key, pack_state(state))
   redis.call('ZADD', FACTS, whole(state.expires), key)
 end
 
