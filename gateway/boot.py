@@ -53,9 +53,8 @@ class Boot:
         return cls(**fields)
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The environment to start the worker with: without `GATEWAY_…`, which are settings that the configuration holds."""
-        kept = {name: value for name, value in inherited.items() if not name.startswith("GATEWAY_")}
-        return {**kept, ENVIRONMENT_NAME: self.to_json()}
+        """The environment to start the worker with."""
+        return {**without_settings(inherited), ENVIRONMENT_NAME: self.to_json()}
 
     def descriptors(self) -> Sequence[int]:
         """What the worker must inherit."""
@@ -65,6 +64,11 @@ class Boot:
         """The same letter where the `descriptors()`, in their order, have other numbers."""
         cells, config, *tls, lock, control = descriptors
         return replace(self, cells_fd=cells, config_fd=config, tls_fds=tuple(tls), lock_fd=lock, control_fd=control)
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker inherits: without `GATEWAY_…`, which are settings that the configuration holds, passwords among them."""
+    return {name: value for name, value in environment.items() if not name.startswith("GATEWAY_")}
 
 
 def hand_over(data: bytes, name: str = "gateway-configuration") -> int:

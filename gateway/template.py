@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, Self
 
-from gateway.boot import Boot
+from gateway.boot import Boot, without_settings
 from gateway.lifeline import end_with_parent
 
 ENVIRONMENT_NAME: Final = "GATEWAY_TEMPLATE"
@@ -90,7 +90,7 @@ class Template:
             letter = json.dumps({"line": theirs.fileno(), "supervisor_pid": os.getpid()})
             process = subprocess.Popen(  # noqa: S603 - our own command
                 command,
-                env={**os.environ, ENVIRONMENT_NAME: letter},
+                env={**without_settings(os.environ), ENVIRONMENT_NAME: letter},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 process_group=0,
