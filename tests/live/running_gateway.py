@@ -21,6 +21,8 @@ from issuing import Provider, Signer, key_set, rsa_signer
 from patience import PATIENCE_S
 from ports import free_port
 
+from gateway.lifeline import end_with_parent
+
 ADMIN_TOKEN = "an-admin-token-for-tests-of-32-bytes-or-more"
 ISSUER = "https://idp.example"
 CONNECTIONS = 24
@@ -119,7 +121,14 @@ class RunningGateway:
         command = [sys.executable, "-m", "gateway", "run", "-c", str(self.configuration)]
         self._said = len(self.messages())
         with self.path("access").open("ab") as access, self.path("messages").open("ab") as messages:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=access, stderr=messages, env=environment())
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=access,
+                stderr=messages,
+                env=environment(),
+                preexec_fn=end_with_parent(os.getpid()),  # tests that are broken off leave nothing that runs
+            )
         self.url = eventually(lambda: self._announced() or self._refuse_if_ended())
         return self
 
