@@ -7,6 +7,7 @@ of either file is touched, so what fires here is what is shipped.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ import pytest
 import yaml
 from live.running_gateway import eventually
 from ports import free_port
+
+from gateway.lifeline import end_with_parent
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 RULES = sorted((GRAFANA / "alerts").glob("*.yaml"))
@@ -234,7 +237,7 @@ class Watch:
 
     def _run(self, *command: str) -> None:
         with (self.folder / f"{command[0]}.log").open("wb") as log:
-            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=end_with_parent(os.getpid())))
 
     def _refuse_if_ended(self) -> bool:
         logs = [self.folder / f"{program}.log" for program in PROGRAMS]

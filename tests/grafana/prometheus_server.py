@@ -1,6 +1,7 @@
 """A real Prometheus (Debian: prometheus) that scrapes gateways twice a second, and is asked as Grafana would ask it."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -13,6 +14,8 @@ import pytest
 import yaml
 from live.running_gateway import eventually
 from ports import free_port
+
+from gateway.lifeline import end_with_parent
 
 SCRAPE_S = 0.5
 SERIES = tuple[dict[str, str], list[float]]
@@ -40,7 +43,12 @@ class PrometheusServer:
         configuration.write_text(yaml.safe_dump(self._settings))
         command = ["prometheus", f"--config.file={configuration}", f"--storage.tsdb.path={self._folder / 'data'}"]
         with (self._folder / "prometheus.log").open("wb") as log:
-            self._process = subprocess.Popen([*command, f"--web.listen-address={self._address}"], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [*command, f"--web.listen-address={self._address}"],
+                stdout=log,
+                stderr=log,
+                preexec_fn=end_with_parent(os.getpid()),
+            )
         eventually(self._is_ready)
         return self
 
