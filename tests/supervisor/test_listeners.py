@@ -171,3 +171,10 @@ def test_a_process_takes_as_many_descriptors_as_it_may_have():
         "allow_descriptors(); print(getrlimit(RLIMIT_NOFILE))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "(999, 999)\n"
+
+
+def test_a_name_that_no_resolver_can_be_asked_for_is_an_address_that_cannot_be_had(tmp_path: Path):
+    opened = Address(path=str(tmp_path / "s"))
+    with pytest.raises(CannotListen, match="cannot listen on a{64}:80: "):
+        Listeners.open([opened, Address(host="a" * 64, port=80)])
+    assert not (tmp_path / "s").exists()
