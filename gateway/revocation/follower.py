@@ -32,6 +32,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import Final
 
@@ -254,8 +255,9 @@ class Follower:
         _log.error("the store is not what this host's witness file knew: epoch %s at %d", position.epoch, position.sequence)
         view.adopt(position.epoch, proof.complete_since, proof.uses_since)
         view.position, view.folded_until = position.sequence, max(view.folded_until, proof.folded_until)
-        for start in range(0, len(testimony.facts), PAGE_FACTS):
-            view.merge(testimony.facts[start : start + PAGE_FACTS])
+        facts = testimony.facts
+        while some := list(islice(facts, PAGE_FACTS)):
+            view.merge(some)
             await asyncio.sleep(0)
         self._recovery.remember(testimony)
         self._is_broken = reply.epoch == position.epoch

@@ -77,15 +77,24 @@ class Proof:
 class Testimony:
     """What a file says. `members` are those of other hosts, with their staleness in ms; `damaged` counts frames.
 
-    `is_whole`: no revocation can be missing up to the position.
+    `is_whole`: no revocation can be missing up to the position. Facts are made of the `frames` when they are wanted: a million of
+    them at once would take 200 MB.
     """
 
     head: Head
     proof: Proof
     position: Position
-    facts: list[Fact]
+    frames: bytes
     members: tuple[tuple[str, int], ...]
     damaged: int = 0
+
+    @property
+    def facts(self) -> Iterator[Fact]:
+        """In the order in which they were written: of two about one key the later one is right."""
+        for frame in _good_or_none(self.frames):
+            if frame is not None and frame[_CRC_BYTES : _CRC_BYTES + 1] == _FACT:
+                key, value, expires_at, sequence, kind = _fact.unpack_from(frame, _CRC_BYTES + 1)
+                yield Fact(key, value, expires_at, sequence, sequence, kind)
 
     @property
     def is_whole(self) -> bool:
@@ -177,7 +186,7 @@ def read_testimony(head: Head, proof: Proof, frames: bytes) -> Testimony | None:
         return None
     sequence, name = position
     members = tuple(reading.members.items())
-    return Testimony(head, proof, Position(head.epoch, sequence, name), reading.facts, members, damaged)
+    return Testimony(head, proof, Position(head.epoch, sequence, name), frames, members, damaged)
 
 
 def _good_or_none(frames: bytes) -> Iterator[bytes | None]:
@@ -188,9 +197,8 @@ def _good_or_none(frames: bytes) -> Iterator[bytes | None]:
 
 @dataclass(slots=True)
 class _Reading:
-    """Frames one by one. `damaged` are those of batches that are behind us, `open` those of the batch that is being read."""
+    """All but the facts. `damaged` are those of batches that are behind us, `open` those of the batch that is being read."""
 
-    facts: list[Fact] = field(default_factory=list)
     members: dict[str, int] = field(default_factory=dict)
     damaged: int = 0
     open: int = 0
@@ -204,17 +212,14 @@ class _Reading:
             return
         what, content = frame[_CRC_BYTES : _CRC_BYTES + 1], frame[_CRC_BYTES + 1 :]
         try:
-            if what == _FACT:
-                key, value, expires_at, sequence, kind = _fact.unpack_from(content)
-                self.facts.append(Fact(key, value, expires_at, sequence, sequence, kind))
-            elif what == _POSITION:
+            if what == _POSITION:
                 self._close_batch(content)
             elif what == _REGISTER:
                 self.members.clear()
             elif what == _MEMBER:
                 staleness_ms, length = _member.unpack_from(content)
                 self.members[content[_member.size : _member.size + length].decode()] = staleness_ms
-            else:
+            elif what != _FACT:
                 self.open += 1
         except (StructError, UnicodeDecodeError):
             self.open += 1
