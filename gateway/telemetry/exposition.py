@@ -35,6 +35,7 @@ from gateway.telemetry.metrics import (
     KEY_AGES,
     KEY_PLACES,
     LOGIN_OUTCOMES,
+    LOOP_LAG_BOUNDS,
     METHODS,
     NONE,
     OVERHEAD_BOUNDS,
@@ -107,7 +108,7 @@ class Exposition(Collector):
         yield from self._requests(totals, workers)
         yield from self._revocations(totals)
         yield from self._workers(workers)
-        yield from self._processes(facts)
+        yield from self._processes(facts, totals)
         yield from self._connections(workers, totals)
         yield from self._store_and_log(totals)
 
@@ -286,7 +287,7 @@ class Exposition(Collector):
             "gateway_store_up", "Whether the store answered the supervisor last time.", value=float(facts.is_store_up)
         )
 
-    def _processes(self, facts: SupervisorFacts) -> Iterator[Metric]:
+    def _processes(self, facts: SupervisorFacts, totals: Sequence[float]) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "gateway_workers_draining",
             "Workers whose place another one has taken, and that finish what they began.",
@@ -304,7 +305,11 @@ class Exposition(Collector):
         for worker, process in enumerate(facts.processes or (ProcessReading(),) * facts.configured):
             memory.add_metric((str(worker),), process.resident_bytes)
             cpu.add_metric((str(worker),), process.cpu_s)
-        yield from (memory, cpu)
+        lag = HistogramMetricFamily(
+            "gateway_event_loop_lag_seconds", "How late the workers' event loops came to a timer that was due every 20 ms."
+        )
+        _add_histogram(lag, (), totals, self._layout.loop_lag, LOOP_LAG_BOUNDS)
+        yield from (memory, cpu, lag)
         reloads = CounterMetricFamily(
             "gateway_config_reloads", "Times that the configuration was to be read again, by what came of it.", labels=("result",)
         )

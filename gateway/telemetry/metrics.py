@@ -49,6 +49,8 @@ OVERHEAD_BOUNDS: Final = (
 # fmt: on
 ENFORCEMENT_BOUNDS: Final = DURATION_BOUNDS
 _WITH_EXEMPLARS: Final = {"duration": DURATION_BOUNDS, "upstream": DURATION_BOUNDS, "overhead": OVERHEAD_BOUNDS}
+# The budget of a pause is 20 ms.
+LOOP_LAG_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 STORE_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 STATES: Final = ("empty", "catching_up", "live", "stale", "lost")
@@ -133,6 +135,7 @@ class Layout:
         "log_sequence",
         "login_floods",
         "logins",
+        "loop_lag",
         "mismatches",
         "position",
         "proven_at",
@@ -219,6 +222,7 @@ class Layout:
         self.witness_problems = block.counters("witness problems", len(WITNESS_PROBLEMS))
         self.log_dropped = block.counters("log dropped")
         self.enforcement = block.counters("enforcement", histogram_cells(ENFORCEMENT_BOUNDS))
+        self.loop_lag = block.counters("loop lag", histogram_cells(LOOP_LAG_BOUNDS))
         self.store_command = block.counters("store command", histogram_cells(STORE_BOUNDS))
         names = dict.fromkeys((*routes, NONE))
         self.routes = {name: RouteLayout(block, name, has_exemplars=has_exemplars) for name in names}
@@ -471,6 +475,10 @@ class WorkerMetrics:
     def enforced(self, seconds: float) -> None:
         """A revocation took this long from its append until this worker enforced it."""
         self._observe(self._layout.enforcement, ENFORCEMENT_BOUNDS, seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop came so much too late to a timer: something else had it."""
+        self._observe(self._layout.loop_lag, LOOP_LAG_BOUNDS, seconds)
 
     def store_command(self, seconds: float) -> None:
         """The store took this long to answer, or to fail."""

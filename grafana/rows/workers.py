@@ -125,7 +125,7 @@ CARRIED: Final = Row(
             ),
             [Query(f"max by (instance, worker) ({series('gateway_replica_entries')})", WORKER)],
             "short",
-            width=8,
+            width=6,
         ),
         lines(
             About(
@@ -137,7 +137,18 @@ CARRIED: Final = Row(
             ),
             [Query(f"max by (instance, worker) ({series('gateway_replica_lag_seconds')})", WORKER)],
             "s",
-            width=8,
+            width=6,
+        ),
+        lines(
+            About(
+                "Pauses of the event loop",
+                "p99 below the line, the budget.",
+                "a worker that does not get the processor, or too much work at once: everybody waits for as long.",
+            ),
+            [Query(quantile(part, "gateway_event_loop_lag_seconds"), f"p{part * 100:g}") for part in (0.5, 0.99, 1)],
+            "s",
+            limit=orange_from(0.02),
+            width=6,
         ),
         lines(
             About(
@@ -147,7 +158,7 @@ CARRIED: Final = Row(
             ),
             [Query(f"{series('scrape_duration_seconds')} {_SCRAPED}", "{{instance}}")],
             "s",
-            width=8,
+            width=6,
         ),
     ],
 )

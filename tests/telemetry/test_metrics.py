@@ -181,6 +181,7 @@ def test_the_small_counters(gateway: Gateway):
     worker.log_dropped(4)
     worker.enforced(0.004)
     worker.store_command(0.0002)
+    worker.loop_lag(0.03)
     worker.keys("https://idp.example", 2, 1.0)
     worker.login_flood("network")
     worker.signature_failure("own", "retired-key", "rotated")
@@ -207,6 +208,8 @@ def test_the_small_counters(gateway: Gateway):
     assert gateway.value("gateway_log_lines_dropped_total") == 4
     assert gateway.value("gateway_revocation_enforcement_seconds_bucket", le="0.005") == 1
     assert gateway.value("gateway_store_command_seconds_bucket", le="0.00025") == 1
+    assert gateway.value("gateway_event_loop_lag_seconds_bucket", le="0.02") == 0
+    assert gateway.value("gateway_event_loop_lag_seconds_bucket", le="0.05") == 1
     assert gateway.value("gateway_revocations_total", kind="user", source="api") == 1
     assert gateway.value("gateway_issuer_keys", issuer="https://idp.example") == 0
     assert gateway.value("gateway_store_up") == 1
