@@ -88,7 +88,7 @@ def test_what_both_listen_on_is_kept_and_what_is_left_out_is_let_go(tmp_path: Pa
 
 
 def test_the_same_port_on_every_interface_is_no_stranger():
-    port = free_port()  # one that the kernel gives to nobody: on another interface it may have given away what is free on this one
+    port = free_port()  # which the kernel gives to nobody: what is free on this interface may be taken on another
     before = Listeners.open([Address(host="127.0.0.1", port=port)])
     listening(before, 0, 1)
     after = before.followed_by([Address(host="0.0.0.0", port=port)], 1)
