@@ -14,9 +14,8 @@ from typing import Any, Final
 from gateway.clock import LARGEST_STORE_OFFSET_S, Clock
 from gateway.errors import StoreError
 from gateway.store.client import Store, command, each_server, store_errors
-from gateway.store.cluster import ClusterStore
 from gateway.store.failover_pool import FailoverPool
-from gateway.store.fitness import has_failover, problems_of
+from gateway.store.fitness import failover_after_s, has_failover, problems_of, problems_of_lag, settings_of
 from gateway.store.sentinel import SentinelPlace
 
 OLDEST_VERSION: Final = (6, 2)  # SET … EXAT, XTRIM MINID
@@ -41,21 +40,19 @@ async def inspect(store: Store, clock: Clock) -> list[Finding]:
 
 
 async def _inspected(store: Store, clock: Clock) -> AsyncIterator[Finding]:
-    failover_s = 0.0  # how soon another server may be the master
     if isinstance(store.connection_pool, FailoverPool) and isinstance(store.connection_pool.place, SentinelPlace):
         place = store.connection_pool.place
-        with store_errors():
-            failover_s = await place.down_after_s()
         if place.sentinels < LEAST_SENTINELS:
             yield Finding(f"{place.sentinels} sentinels are named: less than three cannot agree on a failover when one is away")
     async for server in each_server(store):
         with store_errors():
             about = {section: await server.info(section) for section in ("server", "memory", "persistence", "replication")}
-        settings = await _settings(server)
-        if isinstance(store, ClusterStore):
-            failover_s = float(settings.get("cluster-node-timeout", 0)) / 1000
-        for finding in (*_of_server(about, store), *_of_disk(about, settings), *_of_replicas(about, settings, failover_s)):
+        settings = await settings_of(server)
+        failover_s = await failover_after_s(store, settings)
+        for finding in (*_of_server(about, store), *_of_disk(about, settings), *_of_replicas(about, failover_s)):
             yield finding
+        for problem in problems_of_lag(settings, failover_s):
+            yield Finding(problem, is_problem=True)
         offset_s = await _offset_s(server, clock)
         if abs(offset_s) > LARGEST_STORE_OFFSET_S:
             yield Finding(
@@ -95,7 +92,7 @@ def _of_disk(about: Mapping[str, Any], settings: Mapping[str, str]) -> Iterator[
         )
 
 
-def _of_replicas(about: Mapping[str, Any], settings: Mapping[str, str], failover_s: float) -> Iterator[Finding]:
+def _of_replicas(about: Mapping[str, Any], failover_s: float) -> Iterator[Finding]:
     replicas = int(about["replication"].get("connected_slaves", 0))
     if failover_s and not replicas:
         yield Finding("a master has no replica: when it dies, nobody takes over")
@@ -104,24 +101,6 @@ def _of_replicas(about: Mapping[str, Any], settings: Mapping[str, str], failover
             "a master has one replica: with min-replicas-to-write 1 nothing can be revoked from the death of either until it is"
             " back; add a second one"
         )
-    lag_s = float(settings.get("min-replicas-max-lag", 0))
-    if failover_s and replicas and lag_s > failover_s:
-        yield Finding(
-            f"min-replicas-max-lag is {lag_s:g} s and a failover begins after {failover_s:g} s: in between a master that was cut"
-            " off renews the leases of workers that do not hear of revocations any more; set it below"
-        )
-
-
-async def _settings(server: Store) -> dict[str, str]:
-    """Empty where `CONFIG` is closed."""
-    found: dict[str, str] = {}
-    for pattern in ("append*", "min-replicas-*", "cluster-node-timeout"):
-        try:
-            answer = await command(server, "CONFIG GET", pattern)
-        except StoreError:
-            return {}
-        found.update({_text(name): _text(value) for name, value in dict(answer).items()})
-    return found
 
 
 async def _offset_s(server: Store, clock: Clock) -> float:
@@ -129,7 +108,3 @@ async def _offset_s(server: Store, clock: Clock) -> float:
     answer = await command(server, "TIME")
     seconds, microseconds = (int(part) for part in answer)
     return seconds + microseconds / 1e6 - (before + clock.wall()) / 2
-
-
-def _text(raw: bytes | str) -> str:
-    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw

@@ -14,7 +14,7 @@ from store_sets import Cluster, Server, clustered, until
 from gateway.store.cluster import HOME_SLOT
 from gateway.store.cluster_slots import slot_of
 
-CAREFUL = ("min-replicas-to-write 1", "min-replicas-max-lag 2")
+CAREFUL = ("min-replicas-to-write 1", "min-replicas-max-lag 1")
 UNAVAILABLE = "503 store-unavailable"
 
 

@@ -13,7 +13,7 @@ from store_sets import Watched, until, watched
 
 ROUNDS = 3
 DOWN_AFTER_MS = 1000
-CAREFUL = ("min-replicas-to-write 1", "min-replicas-max-lag 2")
+CAREFUL = ("min-replicas-to-write 1", "min-replicas-max-lag 1")
 UNAVAILABLE = "503 store-unavailable"
 
 

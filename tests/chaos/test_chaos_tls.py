@@ -14,7 +14,7 @@ from store_sets import Tls, clustered, until, watched
 
 from gateway.store.cluster import HOME_SLOT
 
-CAREFUL = ("min-replicas-to-write 1", "min-replicas-max-lag 2")
+CAREFUL = ("min-replicas-to-write 1", "min-replicas-max-lag 1")
 UNAVAILABLE = "503 store-unavailable"
 
 

@@ -98,6 +98,10 @@ async def test_L3_a_node_must_stop_when_it_is_cut_off_from_replicas_that_it_does
         await refuse_unfit(store)
     for node in cluster.nodes:
         node.command("CONFIG", "SET", "min-replicas-to-write", 1)
+    with pytest.raises(StoreUnfit, match="min-replicas-max-lag is 10 s and a failover begins after 1 s"):
+        await refuse_unfit(store)
+    for node in cluster.nodes:
+        node.command("CONFIG", "SET", "min-replicas-max-lag", 1)
     await refuse_unfit(store)
     for node in cluster.nodes:
         node.command("CONFIG", "SET", "min-replicas-to-write", 0)

@@ -8,10 +8,11 @@ from following import MAX_STALENESS_S, following
 from store_sets import Watched, watched
 
 from gateway.clock import Clock
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreUnavailable, StoreUnfit
 from gateway.revocation.entry import Kind, Revocation, fact_key
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import command, connect
+from gateway.store.fitness import refuse_unfit
 from gateway.store.sentinel import CHECK_EVERY_S
 
 
@@ -44,6 +45,20 @@ async def test_a_gateway_follows_the_master_and_keeps_what_was_revoked(service: 
         assert worker.view.find(fact_key(Kind.USER, "", "alice"))
         receipt = await log.revoke(Revocation(Kind.USER, "bob"))
         assert receipt.complete and receipt.enforced_by == 1
+    await client.aclose()
+
+
+async def test_W2_a_master_must_stop_before_another_one_can_take_over(service: Watched) -> None:
+    client = connect(service.url)
+    for server in service.servers:
+        server.command("CONFIG", "SET", "min-replicas-to-write", 1)
+    with pytest.raises(StoreUnfit, match="min-replicas-max-lag is 10 s and a failover begins after 1 s"):
+        await refuse_unfit(client)
+    for server in service.servers:
+        server.command("CONFIG", "SET", "min-replicas-max-lag", 1)
+    await refuse_unfit(client)
+    for server in service.servers:
+        server.command("CONFIG", "SET", "min-replicas-to-write", 0)
     await client.aclose()
 
 
