@@ -63,6 +63,9 @@ _PURGE_EVERY_S: Final = 30.0
 _PURGE_BUDGET: Final = 200
 _SEGMENTS_PER_POLL: Final = 8
 _READ_ON_AFTER_S: Final = 0.02
+# The server looks ten times a second (`hz`) whether a blocking read's time is over. A deadline that does not wait for that costs
+# the connection, and whoever makes a new one twice a second may miss that he was called.
+_STORE_TICK_S: Final = 0.12
 
 
 def _ignore(_: object) -> None:
@@ -417,8 +420,8 @@ class Follower:
             await asyncio.sleep(_RECOVERY_PAUSE_S if is_soon else self._interval_s)
             return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._interval_s
-        block_ms = max(1, int(self._interval_s * 900))  # shorter than the deadline, which would cost the connection
+        deadline = loop.time() + self._interval_s + _STORE_TICK_S
+        block_ms = max(1, int(1000 * max(self._interval_s / 2, self._interval_s - _STORE_TICK_S)))
         try:
             async with asyncio.timeout_at(deadline):
                 behind = f"{position.epoch}-{position.sequence}"

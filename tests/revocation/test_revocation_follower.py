@@ -229,6 +229,22 @@ async def test_W1_an_entry_whose_connections_could_not_be_ended_is_not_acknowled
         await until_awaited(lambda: _has_published(store, worker.incarnation, published + 1))
 
 
+async def test_waiting_for_news_costs_no_connection(store_url: str, store: Store, log: RevocationLog) -> None:
+    """The server ends a blocking read up to a tenth of a second after its time, and is waited for."""
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        await worker.until_polled_again()
+        before = await _connections_made(store)
+        await worker.until_polled_again(times=4)
+        assert await _connections_made(store) == before
+
+
+async def _connections_made(store: Store) -> int:
+    found = await command(store, "INFO", "stats")
+    return int(found["total_connections_received"])
+
+
 async def _published(store: Store, incarnation: str) -> int:
     """The position that this worker has acknowledged."""
     line = await command(store, "HGET", WORKERS, incarnation)
