@@ -19,7 +19,7 @@ from gateway.proxy.balancer import Balancer
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.telemetry.trace_queue import SpanQueue
 from gateway.telemetry.tracing import Kind as SpanKind
-from gateway.telemetry.tracing import Span
+from gateway.telemetry.tracing import Sampler, Span
 from gateway.worker import on_entry
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -146,6 +146,14 @@ async def test_who_decides_whether_a_trace_is_recorded(
     assert (parent == PARENT) == (not is_recorded)
     if is_recorded:
         await kept.trace(3, TRACE)
+
+
+@pytest.mark.parametrize(("ratio", "recorded"), [(0, 0), (0.25, 4), (0.5, 8), (1, 16)])
+def test_so_many_traces_of_our_own_are_recorded(ratio: float, recorded: int) -> None:
+    """Their ids are random, and digits compare as the numbers that they tell."""
+    sampler = Sampler(ratio, b"a secret")
+    ids = ["0" * 16 + first + "f" * 15 for first in "0123456789abcdef"]
+    assert [sampler.wants(trace_id.encode(), is_ours=True) for trace_id in ids] == [True] * recorded + [False] * (16 - recorded)
 
 
 async def test_without_a_trace_a_ratio_of_nothing_records_nothing(start: Start, backend: RecordingBackend, kept: Kept) -> None:
