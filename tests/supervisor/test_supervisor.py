@@ -391,13 +391,16 @@ async def test_an_address_in_use_is_told_by_name_and_nothing_is_left(declared: s
 
 async def test_an_address_that_somebody_takes_while_the_gateway_starts_ends_the_start_by_name(declared: str, tmp_path: Path):
     """A real worker, which is the one to listen: what is only bound can be listened on by another program."""
+    taken = tmp_path / "taken"
+    command = ("sh", "-c", f"until [ -e {taken} ]; do sleep 0.02; done; exec {' '.join(WORKER_COMMAND)}")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(CannotListen, match=r"cannot listen on http://127\.0\.0\.1:\d+: a worker says why"):
-            async with running(configuration(tmp_path, declared, workers=1), WORKER_COMMAND, until="addresses") as gateway:
+            async with running(configuration(tmp_path, declared, workers=1), command, until="addresses") as gateway:
                 host, _, port = gateway.supervisor.addresses[0].removeprefix("http://").rpartition(":")
                 other.bind((host, int(port)))
                 other.listen()
+                taken.touch()
                 async with asyncio.timeout(20):
                     await gateway.ended
         assert is_reachable(host, int(port)), "the other one's"
