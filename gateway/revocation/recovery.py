@@ -96,11 +96,13 @@ class Recovery:
         return tuple((name.decode(), int(line.split(b" ")[3])) for name, line in lines)
 
     def remember(self, testimony: Testimony) -> None:
-        """Know what the workers knew that left a witness file."""
+        """Know what the workers knew that left a witness file. And be waited for, as they would be: what they knew is vouched for
+        when it is written back, and an epoch that nobody is missing in opens at once."""
         proof, position = testimony.proof, testimony.position
         self.history = History(testimony.head.log, position, proof.proven_at)
         self.log, self.dead_run, self._can_vouch = testimony.head.log, testimony.head.run, testimony.is_whole
-        self._members = {name.encode(): _line(testimony, staleness_ms) for name, staleness_ms in testimony.members}
+        members = (*testimony.members, (self._incarnation, self._staleness_ms))
+        self._members = {name.encode(): _line(testimony, staleness_ms) for name, staleness_ms in members}
 
     async def strike_the_dead(self) -> None:
         """What the workers of the dead run knew has been merged: nobody need wait for them. Raises `StoreUnavailable`."""

@@ -20,6 +20,8 @@ from gateway.revocation.log import RevocationLog
 from gateway.revocation.recovery import Recovery
 from gateway.revocation.snapshot import read_pages
 from gateway.revocation.view import NUMBERS, Fact, View
+from gateway.revocation.witness import Head, Proof
+from gateway.revocation.witness import Testimony as Witnessed
 from gateway.store.client import Store, command, connect
 from gateway.store.scripts import run_script
 
@@ -161,3 +163,12 @@ async def test_L9_who_has_folded_vouches_only_for_what_came_after_it(process: St
     await merge_all_of(view, store)
     assert (await look(store)).complete_since == view.folded_until + 1
     await store.aclose()
+
+
+async def test_L5_an_epoch_that_a_witness_s_reader_has_begun_is_not_opened_before_its_facts_are_there(store: Store) -> None:
+    """By whoever looks meanwhile: nobody else is known to be missing."""
+    recovery = Recovery(store, "worker", 1000, "")
+    recovery.remember(Witnessed(Head("log", LOST.epoch, "", ""), Proof(is_whole=True), LOST, b"", ()))
+    _, has_begun = await recovery.enter(LOST.epoch)
+    assert has_begun
+    assert (await look(store)).waiting
