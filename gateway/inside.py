@@ -35,6 +35,7 @@ from gateway.revocation.entry import Kind
 from gateway.revocation.journal import Journal
 from gateway.revocation.lifetimes import Lifetimes
 from gateway.revocation.log import RevocationLog
+from gateway.revocation.once import claim_once
 from gateway.revocation.renewal import Renewals
 from gateway.revocation.view import View
 from gateway.routes.compile import compile_routes
@@ -47,7 +48,6 @@ from gateway.sessions.observer import RefreshObserver
 from gateway.sessions.rotation import Rules
 from gateway.sessions.store import SessionStore
 from gateway.store.client import Store, connect
-from gateway.store.once import claim_once
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.log import SecurityLog
 from gateway.telemetry.metrics import WorkerMetrics
@@ -190,7 +190,7 @@ def build_plane(
     async def claim(token: Verified, route: str) -> bool:
         assert token.token_id is not None
         keep_until = token.usable_until + known.issuers[token.issuer].skew
-        return await claim_once(inside.store, token.issuer, token.token_id, route, keep_until)
+        return await claim_once(inside.store, known.replica, token.issuer, token.token_id, route, keep_until)
 
     plane = Plane(
         loop=asyncio.get_running_loop(),

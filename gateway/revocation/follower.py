@@ -457,7 +457,7 @@ class Follower:
         assert self._position is not None
         if self._run_id not in ("", reply.run_id):
             _log.warning("store restarted, log intact: position=%d run_id=%s", self._position.sequence, reply.run_id)
-        self._run_id = reply.run_id
+        self._run_id = self._view.run_id = reply.run_id
         self.statistics.position = self._view.position = self._position.sequence
         self.statistics.head = reply.head
         self.statistics.last_error = ""

@@ -28,7 +28,7 @@ The view knows no time, no store and no log. Ages are judged by who asks: `prove
 request of the newest proof of freshness was sent [L3].
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Final, NamedTuple
 
@@ -65,7 +65,6 @@ class View:
         "_fold_margin_s",
         "_fold_next",
         "_followed",
-        "_is_more_said",
         "_kept",
         "_max_entries",
         "_own",
@@ -74,10 +73,12 @@ class View:
         "_segment_bits",
         "complete_since",
         "epoch",
+        "find",
         "folded_until",
         "position",
         "proven_at",
         "revision",
+        "run_id",
         "state",
         "uses_since",
         "was_live",
@@ -96,7 +97,8 @@ class View:
         self._followed = Table(segment_bits)
         self._kept: tuple[Table, ...] = ()
         self._own: Table | None = None
-        self._is_more_said = False  # by the two of them
+        #: The value of the fact with a key; 0: no such fact. Mostly the one table's own method: a call less is 0.1 µs of 0.9.
+        self.find: Callable[[bytes], int] = self._followed.find
         self._room = max_entries
         self._purge_next = 0
         self._fold_next = 0
@@ -109,6 +111,7 @@ class View:
         self.folded_until = 0  # tokens issued up to that second may be refused by a fact that was folded
         self.epoch = ""
         self.position = 0  # up to which entry of the epoch's log this is
+        self.run_id = ""  # of the server on which that was seen
 
     def __len__(self) -> int:
         return sum(table.count for table in self._tables())
@@ -118,14 +121,9 @@ class View:
         """More facts than `max_entries`, and nothing left that can fold."""
         return len(self) > self._max_entries
 
-    def find(self, key: bytes) -> int:
-        """The value of the fact with this key; 0: no such fact."""
-        found = self._followed.find(key)
-        return max(found, self._find_beside(key)) if self._is_more_said else found
-
-    def _find_beside(self, key: bytes) -> int:
+    def _find_everywhere(self, key: bytes) -> int:
         own = 0 if self._own is None else self._own.find(key_of_hash(hash(key)))
-        return max((own, *(table.find(key) for table in self._kept)))
+        return max((own, self._followed.find(key), *(table.find(key) for table in self._kept)))
 
     def is_fresh(self, boot_now: float, max_staleness_s: float) -> bool:
         """Whether the absence of a fact may be read as "not revoked"."""
@@ -237,7 +235,7 @@ class View:
         self._own.grow_only(key_of_hash(fingerprint), value, expires)
 
     def _make_room(self) -> None:
-        self._is_more_said = bool(self._kept) or self._own is not None
+        self.find = self._find_everywhere if self._kept or self._own is not None else self._followed.find
         self._room = self._max_entries - (len(self) - self._followed.count)
 
     def _fold(self) -> None:
