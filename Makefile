@@ -27,7 +27,7 @@ demo: .venv/.serves  ## the whole story on an embedded store; ARGS=--once runs i
 	@$(BIN)/gateway demo $(ARGS)
 
 test: .venv/.ready  ## all tests; what needs a system package that is missing skips by name
-	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 chaos: .venv/.ready  ## what takes longer than a test may: real failovers, random kills, floods
 	@$(BIN)/pytest -n 0 tests/chaos $(ARGS)

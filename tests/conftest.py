@@ -1,6 +1,7 @@
 """Fixtures every test may use: a browser; a real store process, shared and emptied before each test, or private for the rough.
 
-And how tests are spread over the two processes that run them, so that no more than two gateways compete for the machine.
+And how tests are spread over the three processes that run them: one more than there are processors, because much of what they
+do is waiting for gateways that start, tokens that expire, replicas that grow stale.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("untimed", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("untimed")
 
-FOLDER_SHARES = ("tests/identity/", "tests/login/", "tests/sources/")  # a gateway, a database server, a browser
+FOLDER_SHARES = ("tests/login/", "tests/sources/")  # a database server; gateways, and a browser
 FILE_SHARES = (
     "tests/admin/",
     "tests/attacks/",
     "tests/demo/",
     "tests/docs/",
     "tests/grafana/",
+    "tests/identity/",
     "tests/live/",
     "tests/packaging/",
 )  # mostly whole gateways
