@@ -1,11 +1,15 @@
 """A store that is lost again and again, in every way, under three to five workers: `make chaos ARGS='-k lost_store'`.
 
 Somebody revokes all the while. What got a receipt that names a worker is never missing in a worker whose replica is fresh, and
-all workers are live again after each loss. `LOSSES_SEED=N` begins there, `LOSSES=1` takes that one alone.
+all workers are live again after each loss. They are of one host and keep its witness file, so that holds as well when all of
+them die at once and the store is lost then. `LOSSES_SEED=N` begins there, `LOSSES=1` takes that one alone.
 """
 
 import asyncio
 import os
+import secrets
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,6 +39,8 @@ class Losing:
         self._store = StoreProcess(flush=self._random.choice(["always", "everysec"])).start()
         self._client = connect(self._store.url)
         self._log = RevocationLog(self._client, Clock(), MAX_STALENESS_S, deadline_s=4.0)
+        self._host = Path(tempfile.mkdtemp(prefix="gateway-host-"))
+        self._run = secrets.token_hex(8)
         self._dumps: list[Path] = []
         self._workers: list[tuple[Following, AsyncExitStack]] = []
         self._acknowledged: list[Revocation] = []
@@ -63,6 +69,7 @@ class Losing:
     def close(self) -> None:
         self._store.thaw()
         self._store.close()
+        shutil.rmtree(self._host)
 
     async def _lose(self) -> None:
         ways: list[Callable[[], Awaitable[None]]] = [
@@ -75,6 +82,8 @@ class Losing:
             self.flush_twice,
             self.freeze,
             self.hang_a_worker,
+            self.die_at_once,
+            self.die_at_once_with_the_store,
             self.end_a_worker,
             self.add_worker,
         ]
@@ -129,12 +138,27 @@ class Losing:
             _, stack = self._workers.pop(self._random.randrange(len(self._workers)))
             await stack.aclose()
 
+    async def die_at_once(self) -> None:
+        """Every worker, without a word; others take their places."""
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(stack.aclose() for _, stack in workers))
+        self._run = secrets.token_hex(8)
+        for _ in workers:
+            await self.add_worker()
+
+    async def die_at_once_with_the_store(self) -> None:
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(stack.aclose() for _, stack in workers))
+        self._run = secrets.token_hex(8)
+        await self._random.choice([self.flush, self.restore_dump, self.restart_empty])()
+        for _ in workers:
+            await self.add_worker()
+
     async def add_worker(self) -> None:
         if len(self._workers) < 5:
             stack = AsyncExitStack()
-            self._workers.append(
-                (await stack.enter_async_context(following(self._store.url, max_staleness=MAX_STALENESS_S)), stack)
-            )
+            worker = following(self._store.url, max_staleness=MAX_STALENESS_S, witness=self._host, run=self._run)
+            self._workers.append((await stack.enter_async_context(worker), stack))
 
     async def _until_all_are_live(self) -> None:
         await until(lambda: all(self._is_fresh(worker) for worker, _ in self._workers), RECOVERED_WITHIN_S)
