@@ -24,15 +24,13 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("untimed", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("untimed")
 
-FOLDER_SHARES = ("tests/login/", "tests/sources/")  # a database server; gateways, and a browser
+FOLDER_SHARES = ("tests/identity/", "tests/live/", "tests/login/", "tests/sources/")  # gateways, a database server
 FILE_SHARES = (
     "tests/admin/",
     "tests/attacks/",
     "tests/demo/",
     "tests/docs/",
     "tests/grafana/",
-    "tests/identity/",
-    "tests/live/",
     "tests/packaging/",
 )  # mostly whole gateways
 
