@@ -48,8 +48,9 @@ def fact_keys(token: Verified) -> tuple[tuple[Kind, bytes], ...]:
 
 def first_fact(token: Verified, view: View, skew_s: float) -> tuple[Reason, Kind, int] | None:
     """The first fact that refuses the token: its reason, its kind, its value (see `revocation/entry.py`). None: not revoked."""
+    find = view.find
     for kind, key in token.fact_keys:
-        value = view.find(key)
+        value = find(key)
         if value and _refuses(kind, value, token, skew_s):
             return _REASONS[kind], kind, value
     return None

@@ -97,7 +97,7 @@ class View:
         self._followed = Table(segment_bits)
         self._kept: tuple[Table, ...] = ()
         self._own: Table | None = None
-        #: The value of the fact with a key; 0: no such fact. Mostly the one table's own method: a call less is 0.1 µs of 0.9.
+        #: The value of the fact with a key; 0: no such fact. Mostly the one table's own method: a call less is 0.05 µs of 0.6.
         self.find: Callable[[bytes], int] = self._followed.find
         self._room = max_entries
         self._purge_next = 0
