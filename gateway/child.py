@@ -16,17 +16,16 @@ Owns one process, the line to it, and its counters; signals go to that process a
 """
 
 import logging
-import os
 import secrets
 import signal
 import socket
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from gateway import worker_line
 from gateway.boot import Boot
+from gateway.template import Process
 from gateway.worker_line import Line
 
 STUCK_AFTER_S: Final = 5.0
@@ -59,17 +58,18 @@ class Child:
 
     `ended_with` is the exit code of its last life that is over, negative for a signal.
 
-    `heartbeat` reads the worker's cell, `on_end` is told of every life that is over [W2], `on_news` that there is news.
+    `launch` begins a process with a letter. `heartbeat` reads the worker's cell, `on_end` is told of every life that is
+    over [W2], `on_news` that there is news.
     """
 
     __slots__ = (
         "_boot",
-        "_command",
         "_due_at",
         "_heartbeat",
         "_is_listening",
         "_is_terminated",
         "_is_told_to_end",
+        "_launch",
         "_line",
         "_on_end",
         "_on_news",
@@ -85,13 +85,13 @@ class Child:
     def __init__(
         self,
         boot: Boot,
-        command: Sequence[str],
+        launch: Callable[[Boot], Process],
         heartbeat: Callable[[], float],
         on_end: Callable[["Child"], None],
         on_news: Callable[[], None] = lambda: None,
     ) -> None:
         self._boot = boot
-        self._command = command
+        self._launch = launch
         self._heartbeat = heartbeat
         self._on_end = on_end
         self._on_news = on_news
@@ -100,7 +100,7 @@ class Child:
         self.restarts = 0
         self.ended_with: int | None = None
         self._is_told_to_end = self._is_terminated = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._line: Line | None = None
         self.lent: dict[str, socket.socket] = {}
         self._is_listening = False
@@ -160,7 +160,7 @@ class Child:
             self.restarts += 1
         self.started_at = now
         try:
-            self._line = Line(self._launch(), self._on_news)
+            self._line = Line(self._begin(), self._on_news)
         except OSError as error:  # no descriptors, processes or memory left: as if it had died at once
             self._short_lives += 1
             self._due_at = now + restart_delay(self._short_lives)
@@ -168,20 +168,13 @@ class Child:
         else:
             logger.info("Worker %d started as process %d", self.index, self.pid)
 
-    def _launch(self) -> socket.socket:
+    def _begin(self) -> socket.socket:
         """Begin the process. Our end of the line to it; raises OSError, with nothing left behind."""
         ours, theirs = worker_line.pair()
         with theirs:
             self._boot = replace(self._boot, incarnation=RUN + secrets.token_hex(8), control_fd=theirs.fileno())
             try:
-                # In a group of its own: Ctrl-C reaches the supervisor alone, which then tells the workers to finish.
-                self._process = subprocess.Popen(  # noqa: S603 - our own command
-                    self._command,
-                    env=self._boot.environment(os.environ),
-                    pass_fds=self._boot.descriptors(),
-                    stdin=subprocess.DEVNULL,
-                    process_group=0,
-                )
+                self._process = self._launch(self._boot)
             except OSError:
                 ours.close()
                 raise

@@ -12,7 +12,7 @@ import os
 import pickle
 import signal
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +25,7 @@ from gateway.listeners import Listeners
 from gateway.telemetry.metrics import Layout, clear_gauges
 from gateway.telemetry.reading import UpstreamReading, log_seen, read_upstreams, read_worker
 from gateway.telemetry.slots import Cells
+from gateway.template import Process
 
 BEYOND_DRAIN_S: Final = 2.0
 
@@ -33,7 +34,7 @@ BEYOND_DRAIN_S: Final = 2.0
 class Surroundings:
     """What all generations of a supervisor have in common. `on_end` is told of each worker whose life is over."""
 
-    command: Sequence[str]
+    launch: Callable[[Boot], Process]
     embedded_store: str
     lock_fd: int
     on_end: Callable[[str], None]
@@ -152,4 +153,4 @@ class Generation:
             clear_gauges(self.layout, cells)
             around.on_end(child.incarnation)
 
-        return Child(boot, around.command, lambda: cells[self.layout.heartbeat], bury, around.on_news)
+        return Child(boot, around.launch, lambda: cells[self.layout.heartbeat], bury, around.on_news)

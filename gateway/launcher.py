@@ -29,12 +29,12 @@ class Launcher:
 
     def __call__(self, boot: Boot) -> Process:
         """A new worker. Raises OSError: there are no processes, descriptors or memory left."""
-        if self._template is not None:
+        if self._template is not None and self._is_imported(self._template):
             try:
                 return self._template.fork(boot)
-            except OSError as error:
-                logger.warning("Workers are started as programs of their own from now on: %s", error)
-                self.close()
+            except OSError as error:  # it may have forked all the same: no second one gets this letter
+                self._give_up(error)
+                raise
         return subprocess.Popen(  # noqa: S603 - our own command
             self._command,
             env=boot.environment(os.environ),
@@ -42,6 +42,18 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C reaches the supervisor alone, which then tells the workers to finish
         )
+
+    def _is_imported(self, template: Template) -> bool:
+        try:
+            template.wait()
+        except OSError as error:
+            self._give_up(error)
+            return False
+        return True
+
+    def _give_up(self, error: OSError) -> None:
+        logger.warning("Workers are started as programs of their own from now on: %s", error)
+        self.close()
 
     def close(self) -> None:
         """End the template. Workers live on."""

@@ -23,7 +23,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,7 @@ from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.schema import Log
 from gateway.generation import Generation, Surroundings
+from gateway.launcher import Launcher
 from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen, Listeners, allow_descriptors
 from gateway.process_usage import Meter
 from gateway.reloading import Reloading
@@ -48,6 +49,7 @@ from gateway.telemetry.lines import LineWriter
 from gateway.telemetry.log import SecurityLog, configure
 from gateway.telemetry.metrics import WorkerMetrics
 from gateway.telemetry.reading import SupervisorFacts, UpstreamReading
+from gateway.template import Template
 
 if TYPE_CHECKING:
     from gateway.admin.history import History
@@ -60,18 +62,17 @@ FAREWELL_S: Final = 2.0
 BLIND_AFTER_S: Final = 2.0
 OLD_ENOUGH_S: Final = 60.0  # a worker that takes too much memory: sooner it would be replaced over and over
 OWN_SEAT: Final = 1_000_000  # where the supervisor's journal is
-WORKER_COMMAND: Final = (sys.executable, "-m", "gateway", "worker")
 
 logger: Final = logging.getLogger("gateway.supervisor")
 
 
-def run(loaded: Loaded, workers: int | None = None, announce: Callable[[str], None] | None = None) -> int:
-    """Serve until told to stop; the exit code. `announce` gets one line when every worker accepts connections.
+def run(loaded: Loaded, workers: int | None = None, template: Template | None = None) -> int:
+    """Serve until told to stop; the exit code. Workers are forked from the `template`, or else are programs of their own.
 
     Raises ConfigurationError or another GatewayError when it cannot start.
     """
     allow_descriptors()
-    supervisor = Supervisor(loaded, workers, announce=announce or logger.info)
+    supervisor = Supervisor(loaded, workers, launcher=Launcher(template=template))
     lines = LineWriter(sys.stderr.fileno(), supervisor.metrics.log_dropped, supervisor.lock_fd)
     supervisor.set_log = lambda log: configure(log.level, log.format, "supervisor", lines)
     supervisor.set_log(loaded.config.log)
@@ -83,7 +84,7 @@ def run(loaded: Loaded, workers: int | None = None, announce: Callable[[str], No
 
 
 class Supervisor:
-    """Per process: everything below. `command` starts a worker, which finds its `Boot` in the environment.
+    """Per process: everything below. `launcher` starts workers.
 
     `lock_fd` and the cells outlive `run()`: log lines are written under a lock, and counted, until the very end. `set_log` is
     told how a new configuration wants the log.
@@ -94,11 +95,11 @@ class Supervisor:
         loaded: Loaded,
         workers: int | None = None,
         *,
-        command: Sequence[str] = WORKER_COMMAND,
+        launcher: Launcher | None = None,
         announce: Callable[[str], None] = logger.info,
     ) -> None:
         self._workers_asked_for = workers
-        self._command = command
+        self._launcher = launcher or Launcher()
         self._announce = announce
         self._clock = Clock()
         self.lock_fd = hand_over(b"", "gateway-lock")
@@ -129,6 +130,7 @@ class Supervisor:
         """Give back what was to be inherited. After `run`."""
         self._succession.close()
         self._notifier.close()
+        self._launcher.close()
         os.close(self.lock_fd)
 
     async def run(self) -> int:
@@ -359,7 +361,7 @@ class Supervisor:
         return self._workers_asked_for or loaded.config.worker_count
 
     def _around(self, store: Storekeeper) -> Surroundings:
-        return Surroundings(self._command, store.embedded_url, self.lock_fd, self._bury, self._news.set)
+        return Surroundings(self._launcher, store.embedded_url, self.lock_fd, self._bury, self._news.set)
 
     def _bury(self, incarnation: str) -> None:
         """A worker is gone, waited for by the kernel's own word: its connections are closed, its membership is over [W2]."""

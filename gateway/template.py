@@ -28,7 +28,7 @@ from gateway.lifeline import end_with_parent
 
 ENVIRONMENT_NAME: Final = "GATEWAY_TEMPLATE"
 COMMAND: Final = (sys.executable, "-m", "gateway", "worker")
-ANSWERS_WITHIN_S: Final = 2.0
+ANSWERS_WITHIN_S: Final = 5.0
 IMPORTED_WITHIN_S: Final = 10.0
 _IMPORTED: Final = b"imported"
 _LONGEST_LETTER: Final = 1 << 16
@@ -111,8 +111,10 @@ class Template:
             self._is_imported = True
 
     def fork(self, boot: Boot) -> Forked:
-        """A worker with this letter. Raises OSError when it cannot be had: then the template is of no use any more."""
-        self.wait()
+        """A worker with this letter, after `wait`. Raises OSError when nobody knows whether there is one.
+
+        Then close the line that the letter names: a worker whose line has ended ends. The template is of no use any more.
+        """
         self._line.settimeout(ANSWERS_WITHIN_S)
         socket.send_fds(self._line, [boot.to_json().encode()], list(boot.descriptors()))
         answer = json.loads(self._line.recv(_LONGEST_LETTER) or b'{"error": "the template of workers has ended"}')

@@ -60,7 +60,7 @@ from gateway.telemetry.slots import Cells
 from gateway.tokens.jwk import KeySet
 from gateway.tokens.jwks import KeySetSource
 from gateway.tokens.seal import derived
-from gateway.worker_line import WorkerLine
+from gateway.worker_line import END, WorkerLine
 
 COUNTRY_CHECK_S: Final = 60.0
 WITNESS_PURPOSE: Final = b"gateway witness"
@@ -317,6 +317,8 @@ class Worker:
                 self._metrics.listening(True)
             elif word == "retire":
                 self._stop.set()
+            elif word == END:
+                self._end()
 
     def _tls(self) -> Tls | None:
         """Where certificate and key are: as the supervisor read them, whatever the files hold by now."""

@@ -5,6 +5,7 @@
     supervisor  ── release NAME ────────────▶ worker         not any more; what waits in its queue is for others
     supervisor  ── listen ──────────────────▶ worker         these were yours: you are listening
     supervisor  ── retire ──────────────────▶ worker         another one has your place: finish what you have, tunnels too
+    supervisor  ── (the line ends) ─────────▶ worker         nobody knows of you: end
 
 One message is one packet (SOCK_SEQPACKET), so neither side parses. Neither side waits: what a worker that hangs does not read
 is sent again at the supervisor's next turn, and the line's end is a dead worker, told by the kernel at once.
@@ -20,6 +21,7 @@ from contextlib import suppress
 from typing import Final
 
 LONGEST: Final = 512
+END: Final = "end"
 
 logger: Final = logging.getLogger("gateway.worker")
 
@@ -97,6 +99,7 @@ class WorkerLine:
             said, descriptors = b"", []
         if not said:
             asyncio.get_running_loop().remove_reader(self._end.fileno())
+            self.orders.put_nowait((END, None))
             return
         lent = socket.socket(fileno=descriptors[0]) if descriptors else None
         self.orders.put_nowait((said.decode(), lent))

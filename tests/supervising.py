@@ -16,6 +16,7 @@ import aiohttp
 from patience import PATIENCE_S
 
 from gateway.config.load import Loaded, load
+from gateway.launcher import Launcher
 from gateway.supervisor import Supervisor
 
 TOKENS = ("first-admin-token-of-the-tests-0001", "second-admin-token-of-the-tests-02")
@@ -86,7 +87,7 @@ async def running(
     loaded: Loaded, command: Sequence[str] = TINY_WORKER, until: str = "is_ready", **options: Any
 ) -> AsyncIterator[Running]:
     """Run a supervisor until it is ready (or has the address of `until`), and end it in order afterwards."""
-    supervisor = Supervisor(loaded, command=command, **options)
+    supervisor = Supervisor(loaded, launcher=Launcher(command), **options)
     async with aiohttp.ClientSession() as client:
         gateway = Running(supervisor, client)
         gateway.ended = asyncio.create_task(supervisor.run())

@@ -6,6 +6,7 @@ import sys
 import click
 
 from gateway.commands.common import config_option, load, warn
+from gateway.template import Template
 
 
 @click.command()
@@ -13,11 +14,12 @@ from gateway.commands.common import config_option, load, warn
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes, instead of `workers` in the configuration.")
 def run(path: str, workers: int | None) -> None:
     """Serve."""
+    template = Template.start()  # first of all: it imports what workers need while the rest is read
     loaded = load(path)
     warn(loaded.warnings)
     from gateway import supervisor
 
-    sys.exit(supervisor.run(loaded, workers=workers))
+    sys.exit(supervisor.run(loaded, workers, template))
 
 
 @click.command()
@@ -32,9 +34,12 @@ def demo(once: bool) -> None:
 @click.command(hidden=True)
 def worker() -> None:
     """Started by the supervisor, never by hand."""
+    from gateway import template
     from gateway import worker as process
     from gateway.boot import ENVIRONMENT_NAME, Boot
 
+    if template.ENVIRONMENT_NAME in os.environ:
+        sys.exit(template.serve(os.environ.pop(template.ENVIRONMENT_NAME), process.main))
     if ENVIRONMENT_NAME not in os.environ:
         raise click.UsageError("workers are started by `gateway run`")
     sys.exit(process.main(Boot.from_json(os.environ[ENVIRONMENT_NAME])) or 0)

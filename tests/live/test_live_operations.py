@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from pathlib import Path
 from threading import Event, Thread
 
 import httpx
 import pytest
 from issuing import key_set, rsa_signer
+from patience import PATIENCE_S
 from running_gateway import ISSUER, RunningGateway, StartGateway, complete, eventually
 from steady_clients import SteadyClients
 from store_process import StoreProcess
@@ -164,6 +166,24 @@ def test_a_killed_worker_is_replaced_knows_what_is_revoked_and_no_counter_goes_b
     assert complete(own.revoke(user="after-the-kill"))
 
 
+def test_workers_are_forked_from_a_template_and_started_without_one_when_it_is_gone(own: RunningGateway):
+    good, children = own.token(), Path(f"/proc/{own.pid}/task/{own.pid}/children")
+
+    def workers() -> set[int]:
+        """Also the template: they are one program."""
+        lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()}
+        return {pid for pid, line in lines.items() if line.endswith(b"worker\0")}
+
+    (template,) = workers() - set(own.workers())
+    os.kill(template, signal.SIGKILL)
+    killed = own.workers()[0]
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: own.workers()[0] not in (killed, None))
+    eventually(lambda: own.workers()[0] is not None and all(worker["ready"] for worker in own.status()["workers"]))
+    assert own.told_everywhere("/who", good) == {"200"}
+    assert workers() - {template} == set(own.workers())
+
+
 def test_SIGTERM_lets_what_is_in_flight_finish_and_takes_nothing_new(own: RunningGateway, upstreams: dict[str, str]):
     token = own.token()
     assert own.command("healthcheck").returncode == 0
@@ -177,7 +197,7 @@ def test_SIGTERM_lets_what_is_in_flight_finish_and_takes_nothing_new(own: Runnin
         assert httpx.get(f"{upstreams['app']}/arrived?name=drain").text == "it is here"
         os.kill(own.pid, signal.SIGTERM)
         with pytest.raises(ConnectionClosed):
-            websocket.recv(timeout=20)
+            websocket.recv(timeout=PATIENCE_S)
         assert websocket.close_code == 1001
         eventually(lambda: not accepts(own.port))
         assert not own.is_ready()

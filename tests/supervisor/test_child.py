@@ -21,6 +21,7 @@ from gateway.child import (
     is_stuck,
     restart_delay,
 )
+from gateway.launcher import Launcher
 
 
 def test_the_first_replacement_is_at_once_and_later_ones_wait_longer_up_to_a_bound():
@@ -76,7 +77,7 @@ def child_that(program: str, nothing: int, tells: int = -1) -> Child:
     """Of a worker's life without a worker. `tells` is a descriptor that the program gets as `tells`."""
     boot = Boot(0, 1, 0, nothing, nothing, (), nothing if tells < 0 else tells, -1, "", "", os.getpid())
     program = f"import os, signal; tells = {tells}\n{program}"
-    return Child(boot, [sys.executable, "-c", program], lambda: 0.0, lambda child: None)
+    return Child(boot, Launcher([sys.executable, "-c", program]), lambda: 0.0, lambda child: None)
 
 
 def is_free(descriptor: int, nothing: int) -> bool:

@@ -30,12 +30,12 @@ from gateway.boot import Boot
 from gateway.clock import Clock
 from gateway.config.load import load
 from gateway.errors import GatewayError
+from gateway.launcher import WORKER_COMMAND
 from gateway.listeners import CannotListen
 from gateway.revocation.entry import Kind, Revocation
 from gateway.revocation.log import RevocationLog
 from gateway.store.client import Store, connect
 from gateway.store.embedded import EmbeddedServer
-from gateway.supervisor import WORKER_COMMAND
 
 
 @pytest.fixture
@@ -65,6 +65,16 @@ async def test_a_worker_s_environment_holds_no_password_of_the_store(tmp_path: P
     assert b"GATEWAY_BOOT=" in environment
     assert b"PATH=" in environment
     assert b"a-password-of-the-store" not in environment
+
+
+async def test_a_worker_whose_line_has_ended_ends(declared: str, tmp_path: Path):
+    """Nobody knows of it: another one may have been started with its letter."""
+    async with running(configuration(tmp_path, declared, workers=1), WORKER_COMMAND) as gateway:
+        (child,) = gateway.supervisor._present.children
+        before = gateway.pids()
+        child._line.close()
+        await eventually(lambda: gateway.pids() != before)
+        assert child.ended_with == 0
 
 
 async def test_ready_when_every_worker_is_live_and_says_so_once(declared: str, tmp_path: Path):
@@ -420,8 +430,9 @@ import sys, uvloop
 sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 from supervising import TINY_WORKER
 from gateway.config.load import load
+from gateway.launcher import Launcher
 from gateway.supervisor import Supervisor
-supervisor = Supervisor(load({str(loaded.path)!r}, {{}}), command=TINY_WORKER, announce=lambda line: print(
+supervisor = Supervisor(load({str(loaded.path)!r}, {{}}), launcher=Launcher(TINY_WORKER), announce=lambda line: print(
     *(worker.pid for worker in supervisor.workers()), flush=True))
 uvloop.run(supervisor.run())
 """

@@ -32,6 +32,7 @@ class Born:
         self.line, theirs = socket.socketpair()
         memory = hand_over(b"")
         boot = Boot(index, 1, 0, memory, memory, (memory,), memory, theirs.fileno(), "", "", os.getpid())
+        template.wait()
         self.process: Forked = template.fork(boot)
         theirs.close()
         os.close(memory)
