@@ -1,6 +1,7 @@
 """TLS towards applications, which are verified, and towards clients; and sockets that need none."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import shutil
@@ -244,6 +245,34 @@ async def test_a_connection_counts_from_the_moment_it_is_accepted_however_silent
             client.close()
         await until(lambda: repr(plane.admission) == "<Admission 0 connections of 0 clients>")
         assert gateway.gateway.cells[gateway.gateway.layout.connections["client"]] == 0
+
+
+def hello() -> bytes:
+    """The first bytes of a client that speaks TLS."""
+    sent = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), sent, server_hostname="localhost").do_handshake()
+    return sent.read()
+
+
+async def test_handshakes_take_turns_and_whoever_is_silent_has_begun_none(
+    tmp_path: Path, authorities: str, backend: RecordingBackend
+) -> None:
+    async with over_tls(tmp_path, authorities, f"http://127.0.0.1:{backend.port}") as gateway:
+        plane = gateway.gateway.plane
+        clients = [await plain_client(gateway.port) for _ in range(40)]
+        await until(lambda: repr(plane.admission) == "<Admission 40 connections of 0 clients>")
+        assert len(plane.lane) == 0
+        for client in clients:
+            client.writer.write(hello())
+        await until(lambda: len(plane.lane) > 10)  # all of them at once, and one is served in each turn of the loop
+        answers = [await client.reader.readexactly(1) for client in clients]
+        assert answers == [b"\x16"] * len(clients), "a handshake, each of them"
+        late = await gateway.connect()
+        assert (await late.ask(request(token=alice()))).status == 200
+        for client in (*clients, late):
+            client.close()
+        await until(lambda: repr(plane.admission) == "<Admission 0 connections of 0 clients>")
 
 
 async def test_silent_connections_take_no_more_places_than_there_are(
