@@ -3,8 +3,8 @@
 asyncio's own server says nothing of a connection before TLS is spoken on it. Who connects and stays silent would be counted
 nowhere for as long as a handshake may take, and a thousand connections of one address would take memory and descriptors from
 everybody. So this accepts by itself, and asks whether one more is allowed (`admission`). A handshake begins when the client has
-begun to speak, so that a silent one costs a socket and no TLS; and one in each turn of the loop (`lane`): five hundred clients that
-began at the same moment held it for 450 ms, and now for 25. It costs 100 µs of processor time for each connection.
+begun to speak, so that a silent one costs a socket and no TLS; and one in each turn of the loop (`lane`): five hundred clients
+that began at the same moment held it for 450 ms, and do for 25. This costs 100 µs of processor time for each connection.
 
 Owns the handshakes under way. What they lead to is a `ClientConnection` like any other; without TLS nothing here is used.
 """
