@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from patience import PATIENCE_S
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from store_process import StoreProcess
 from supervising import ISSUER, TOKENS, Running, configuration, eventually, running
@@ -48,7 +49,7 @@ async def raw(gateway: Running, request: bytes) -> bytes:
     host, _, port = gateway.supervisor.admin_address.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         answer = await reader.read()
     writer.close()
     return answer
@@ -326,7 +327,7 @@ async def keys_revoked(gateway: Running) -> float:
 async def test_a_revocation_is_counted_by_kind(gateway: Running):
     before = await keys_revoked(gateway)
     await revoke(gateway, key="k-1")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await keys_revoked(gateway) != before + 1:
             pass
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from live.running_gateway import Child, complete, environment, eventually
+from patience import PATIENCE_S
 from people import APPLICATION, OTHER_PASSWORD, PASSWORD, People
 
 RECEIPT = re.compile(r"  id        [0-9a-f]{32}\n  enforced  by 2 of 2 workers\n  durable   yes\n  took      [0-9.]+ ms\n")
@@ -273,7 +274,7 @@ def test_following_goes_on_until_it_is_interrupted(gateway: People):
         gateway.call("POST", "/v1/users/shop%7Cfollowed/block", json={"reason": "after"})
         assert "text=after" in following.stdout.readline()
         following.send_signal(signal.SIGINT)
-        output, errors = following.communicate(timeout=20)
+        output, errors = following.communicate(timeout=PATIENCE_S)
     assert (following.returncode, output, errors) == (0, "", "")
 
 

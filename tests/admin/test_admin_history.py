@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 
 from gateway.admin.history import EVERY_S, MINUTES, History, until_the_minute
 from gateway.reasons import Reason
@@ -126,7 +127,7 @@ def test_it_looks_when_a_minute_is_over_and_not_twice_because_a_timer_was_early(
 async def test_it_looks_by_itself(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.admin.history.EVERY_S", 0.01)  # the minute's length, not its work
     task = asyncio.create_task(gateway.history.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(gateway.document()["times"]) < 4:
             gateway.wait(0.0001)
             await asyncio.sleep(0.001)

@@ -7,6 +7,7 @@ import pytest
 from attack_families import get
 from backends import Received, RecordingBackend, plain, raw
 from data_plane import DataPlane, Reply, Start, provider
+from patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -320,7 +321,7 @@ async def test_X09_a_client_that_does_not_read_stops_the_backend(gateway: DataPl
     client.writer.transport.pause_reading()
     await client.send(ASK)
     before = -1
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while sent != before or not sent:  # until it is held up for a thousand turns of the loop
             before = sent
             for _ in range(1000):
@@ -329,7 +330,7 @@ async def test_X09_a_client_that_does_not_read_stops_the_backend(gateway: DataPl
     assert served.transport.get_write_buffer_size() < 2 << 20
     assert sent < 64 << 20
     client.close()
-    await asyncio.wait_for(is_gone.wait(), 10)
+    await asyncio.wait_for(is_gone.wait(), PATIENCE_S)
     await next_is_clean(gateway, backend)
 
 

@@ -13,6 +13,7 @@ from attack_families import LAST_CHUNK, chunked, families, get, post
 from attack_sending import CANARY, answers, closes_without_serving, complaint
 from backends import Received, RecordingBackend, plain, raw
 from data_plane import DataPlane, RawClient, Start
+from patience import PATIENCE_S
 
 from gateway.proxy.client import HEADS_PER_TURN
 
@@ -258,7 +259,7 @@ class EarlyBackend:
 
     async def wait_for_ends(self, count: int) -> None:
         """Until so many connections have ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             for _ in range(count):
                 await self._ends.acquire()
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from data_plane import DataPlane, configuration, data_plane
+from patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,7 +79,7 @@ async def test_F32_plain_http_on_the_tls_port_is_closed(tls_gateway: DataPlane, 
         reader, writer = await asyncio.open_connection("127.0.0.1", tls_gateway.port)
         writer.write(data)
         try:
-            got = await asyncio.wait_for(reader.read(), 5)
+            got = await asyncio.wait_for(reader.read(), PATIENCE_S)
         except ConnectionError:
             got = b""
         assert b"HTTP/1.1" not in got

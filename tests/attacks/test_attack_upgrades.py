@@ -14,6 +14,7 @@ from attack_families import get
 from attack_sending import CANARY, answers
 from backends import RecordingBackend, raw
 from data_plane import DataPlane, RawClient, Start, provider
+from patience import PATIENCE_S
 
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.wire.websocket import accept
@@ -68,7 +69,7 @@ class TunnelBackend:
 
     async def end(self) -> RawClient:
         """The backend's end of the tunnel."""
-        return await asyncio.wait_for(self.accepted.get(), 10)
+        return await asyncio.wait_for(self.accepted.get(), PATIENCE_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -154,7 +155,7 @@ async def test_W05_bytes_before_the_101_wait_and_never_reach_a_pooled_connection
         gateway = await start(backend.port)
         client = await gateway.connect()
         await client.send(handshake() + b"early" + CANARY)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not backend.heads:
                 await asyncio.sleep(0)
         backend.may_answer.set()
@@ -167,7 +168,7 @@ async def test_W05_bytes_before_the_101_wait_and_never_reach_a_pooled_connection
         gateway = await start(backend.port)
         client = await gateway.connect()
         await client.send(handshake() + CANARY)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not backend.heads:
                 await asyncio.sleep(0)
         backend.may_answer.set()
@@ -185,7 +186,7 @@ async def test_W05_what_comes_before_the_101_is_bounded(start: Start) -> None:
         gateway = await start(backend.port)
         client = await gateway.connect()
         sending = asyncio.create_task(client.send(handshake() + b"x" * 20_000_000))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not backend.heads:
                 await asyncio.sleep(0)
         for _ in range(1000):
@@ -338,12 +339,12 @@ def revoke(gateway: DataPlane, session: str) -> None:
 
 async def test_W16_tunnels_are_told_when_the_worker_stops(start: Start) -> None:
     async with TunnelBackend() as backend:
-        gateway = await start(backend.port, timeouts={"drain": "5s"})
+        gateway = await start(backend.port, timeouts={"drain": "5m"})
         pairs = [await opened(gateway, backend) for _ in range(100)]
         stopping = asyncio.create_task(gateway.listener.drain())
         ends = [await client.read_to_end() for client, _ in pairs]
         assert ends == [b"\x88\x0f\x03\xe9shutting down"] * 100
-        await asyncio.wait_for(stopping, 5)
+        await asyncio.wait_for(stopping, PATIENCE_S)
 
 
 # W12, W13, W14: after 101 nothing is looked into.
@@ -394,7 +395,7 @@ async def test_W12_large_messages_arrive_whole_under_back_pressure(start: Start)
         client, end = await opened(gateway, backend)
         for near, far in ((client, end), (end, client)):
             sending = asyncio.create_task(near.send(data))
-            assert await asyncio.wait_for(far.reader.readexactly(len(data)), 20) == data
+            assert await asyncio.wait_for(far.reader.readexactly(len(data)), PATIENCE_S) == data
             await sending
         client.close()
 
@@ -462,7 +463,7 @@ async def test_W15_a_client_that_does_not_read_is_held_up_and_then_closed(start:
         sending = asyncio.create_task(end.send(b"x" * 50_000_000))
         assert await end.read_to_end() == b""
         await asyncio.gather(sending, return_exceptions=True)
-        async with asyncio.timeout(5):  # and the connection is gone, though nothing of what waits for it was read
+        async with asyncio.timeout(PATIENCE_S):  # and the connection is gone, though nothing of what waits for it was read
             while gateway.plane.clients:
                 await asyncio.sleep(0)
         client.close()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from gateway.demo.configuration import IN_A_HURRY
 from gateway.demo.issuer import Issuer
@@ -41,7 +42,7 @@ def server(tmp_path: Path, issuer: Issuer) -> Iterator[PageServer]:
 def ask(
     server: PageServer, method: str, path: str, fields: dict[str, str] | None = None, body: object = None, host: str | None = None
 ) -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     try:
         connection.request(method, path, raw or None, {"Host": host or f"127.0.0.1:{server.port}", **(fields or {})})
@@ -74,7 +75,7 @@ def test_a_name_that_was_made_to_resolve_to_here_is_not_ours(server: PageServer,
 
 @pytest.mark.parametrize("lines", [b"", b"Host: 127.0.0.1:%d\r\nHost: evil.example\r\n"])
 def test_no_name_and_two_names_are_not_ours_either(server: PageServer, lines: bytes):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         filled = lines % server.port if lines else lines
         connection.sendall(b"GET /story HTTP/1.1\r\n" + filled + b"\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 421 ")
@@ -214,12 +215,12 @@ def test_the_log_comes_once(server: PageServer):
 
 
 def test_connections_have_a_bound_and_those_beyond_are_closed(server: PageServer):
-    held = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(MOST_CONNECTIONS)]
+    held = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) for _ in range(MOST_CONNECTIONS)]
     try:
         for connection in held:  # each one is being served, not merely waiting to be accepted
             connection.sendall(b"GET /story HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % server.port)
             assert connection.recv(64).startswith(b"HTTP/1.1 200")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as one_more:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as one_more:
             assert one_more.recv(1) == b""
     finally:
         for connection in held:

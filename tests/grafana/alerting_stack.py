@@ -23,6 +23,7 @@ import httpx
 import pytest
 import yaml
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 from ports import free_port
 
 from gateway.lifeline import end_with_parent
@@ -155,7 +156,7 @@ class Watch:
     def __post_init__(self) -> None:
         self._prometheus = f"127.0.0.1:{free_port()}"
         self._alertmanager = f"127.0.0.1:{free_port()}"
-        self._client = httpx.Client(timeout=20, trust_env=False)
+        self._client = httpx.Client(timeout=PATIENCE_S, trust_env=False)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def launch(self) -> "Watch":

@@ -16,6 +16,7 @@ from admin.people import APPLICATION, OTHER_PASSWORD, PASSWORD, People
 from cryptography.hazmat.primitives.asymmetric import rsa
 from issuing import Signer
 from live.running_gateway import ISSUER, Child, eventually
+from patience import PATIENCE_S
 from ports import free_port
 from store_process import StoreProcess
 from websockets.sync.client import connect
@@ -160,7 +161,7 @@ class Night:
             assert socket.recv() == "user shop|dave"
             undone = gateway.revoke(session="dave-1")
             with contextlib.suppress(Exception):
-                socket.recv(timeout=5)
+                socket.recv(timeout=PATIENCE_S)
         gateway.undo(undone)
 
     def upstreams_fail(self) -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 from ports import free_port
 
 from gateway.lifeline import end_with_parent
@@ -35,7 +36,7 @@ class PrometheusServer:
             "rule_files": [str(path) for path in rules],
             "scrape_configs": [{"job_name": "gateway", "static_configs": [{"targets": list(targets)}]}],
         }
-        self._client = httpx.Client(base_url=f"http://{self._address}/api/v1", timeout=20, trust_env=False)
+        self._client = httpx.Client(base_url=f"http://{self._address}/api/v1", timeout=PATIENCE_S, trust_env=False)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "PrometheusServer":

@@ -15,6 +15,7 @@ import pytest
 from attacks.wire_gateway import Wire, at_once, wire
 from browser import ACCOUNTS, PASSWORD, Browser, NewBrowser, Reply, claims_of
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 from store_process import StoreProcess
 
 from gateway.revocation.keys import RECORD
@@ -144,7 +145,7 @@ def test_S12_R2_rotations_that_were_on_their_way_are_one_rotation(outage: Wire, 
     away()
     away()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert set(told) <= {"200", UNAVAILABLE} and "200" in told
     reply = eventually(lambda: _renewed(alice))
     assert claims_of(reply.cookies["access"])["gen"] == 2
@@ -170,7 +171,7 @@ def test_L12_logins_that_were_on_their_way_end_and_leave_nothing_half_done(outag
     time.sleep(0.05)
     away()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     away()
     assert {reply.status for reply in replies} <= {200, 503}
     for reply in replies:
@@ -221,7 +222,7 @@ def test_S07_a_worker_that_is_killed_in_the_middle_of_rotations_leaves_one_succe
         time.sleep(0.15)
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     eventually(outage.gateway.is_ready)
     assert {reply.told for reply in told} <= {"200", UNAVAILABLE, "0"}
     ids = {claims_of(reply.cookies["access"])["jti"] for reply in told if reply.cookies}

@@ -18,6 +18,7 @@ from browser import ACCOUNTS, ANDROID, PASSWORD, Browser, NewBrowser, claims_of
 from forging import SECRETS, ring_of
 from kept import Kept
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 from store_process import StoreProcess
 
 from gateway.sessions.minting import Mint
@@ -439,7 +440,7 @@ def test_rotations_while_the_ring_rotates_lose_nobody(shop: Wire, browser: NewBr
     finally:
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE_S)
     assert told == {"200"}
     assert {alice.get("/who").status for alice in users} == {200}
 

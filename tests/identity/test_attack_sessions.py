@@ -9,6 +9,7 @@ import pytest
 from attacks.wire_gateway import Wire, at_once, wire
 from browser import ACCOUNTS, ANDROID, PASSWORD, Browser, NewBrowser, Reply, claims_of
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 from store_process import StoreProcess
 
 from gateway.login.limits import Counter
@@ -326,7 +327,7 @@ def test_W4_who_is_put_out_while_a_password_is_hashed_changes_nothing(shop: Wire
         case "revoke":
             assert shop.gateway.call("POST", "/v1/revocations", json={"user": owner.email}).status_code == 201
     for thread in (asking, *threads):
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert (
         told[0]
         in {

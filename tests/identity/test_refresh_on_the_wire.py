@@ -9,6 +9,7 @@ import pytest
 from attacks.wire_gateway import Wire, at_once
 from browser import ANDROID, Browser, NewBrowser, claims_of
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 
 
 def refreshes(wire: Wire) -> dict[str, float]:
@@ -234,7 +235,7 @@ def test_R4_a_late_answer_does_not_restore_what_a_logout_took(shop: Wire, browse
     eventually(lambda: shop.reached("/slow/report"))
     assert alice.post("/auth/logout", is_kept=False).status == 204
     slow.set()
-    asking.join(10)
+    asking.join(PATIENCE_S)
     assert not answers or not answers[0].cookies
 
 
@@ -248,7 +249,7 @@ def test_R4_a_late_answer_does_not_bring_back_an_older_generation(shop: Wire, br
     for _ in range(24):
         alice.get("/who", without=("access",))  # both workers have met a newer generation by now
     slow.set()
-    asking.join(10)
+    asking.join(PATIENCE_S)
     assert answers[0].status == 200 and not answers[0].cookies
 
 

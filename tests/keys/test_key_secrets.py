@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from gateway.errors import ConfigurationError
 from gateway.keys.secrets import FILE_NAME, token_secrets
@@ -49,7 +50,7 @@ def test_processes_that_start_at_once_agree(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    answers = {process.communicate(timeout=30)[0] for process in processes}
+    answers = {process.communicate(timeout=PATIENCE_S)[0] for process in processes}
     assert len(answers) == 1
     assert answers != {""}
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
+from patience import PATIENCE_S
+
 PAUSE_S = 0.005
 """200 requests a second and client, at most: enough to meet a gap of some milliseconds, and no flood."""
 
@@ -67,5 +69,5 @@ class SteadyClients:
 
     def _connection(self) -> HTTPConnection:
         if self._tls is None:
-            return HTTPConnection("127.0.0.1", self._port, timeout=30)
-        return HTTPSConnection("127.0.0.1", self._port, timeout=30, context=self._tls)
+            return HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
+        return HTTPSConnection("127.0.0.1", self._port, timeout=PATIENCE_S, context=self._tls)

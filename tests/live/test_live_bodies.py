@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from patience import PATIENCE_S
 from running_gateway import RunningGateway
 
 SIZE = 1 << 30
@@ -76,7 +77,7 @@ def pattern_sum(size: int) -> int:
 @contextmanager
 def connection(gateway: RunningGateway, line: str, token: str, *fields: str) -> Iterator[socket.socket]:
     """A request on a socket of its own, its head sent."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_S) as client:
         lines = [f"{line} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {token}", *fields, "", ""]
         client.sendall("\r\n".join(lines).encode())
         yield client

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_S
 from running_gateway import RunningGateway, eventually
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -28,7 +29,7 @@ async def test_messages_of_every_size_come_back(gateway: RunningGateway):
         for message in ("", "short", b"\x00" * 70_000, "long " * 40_000, ["in ", "frag", "ments"]):
             await client.send(message)
             assert await client.recv() == ("in fragments" if isinstance(message, list) else message)
-        await asyncio.wait_for(await client.ping(), 10)
+        await asyncio.wait_for(await client.ping(), PATIENCE_S)
     assert client.close_code == 1000
 
 
@@ -46,11 +47,11 @@ async def test_revocation_closes_the_websockets_of_both_workers_with_1008(gatewa
         await asyncio.to_thread(gateway.revoke, **{subject: name})
         for client in doomed:
             with pytest.raises(ConnectionClosed):
-                await asyncio.wait_for(client.recv(), 10)
+                await asyncio.wait_for(client.recv(), PATIENCE_S)
             assert (client.close_code, client.close_reason) == (1008, "session ended")
         for client in spared:
             await client.send("still here")
-            assert await asyncio.wait_for(client.recv(), 10) == "still here"
+            assert await asyncio.wait_for(client.recv(), PATIENCE_S) == "still here"
 
 
 async def test_a_websocket_ends_when_its_token_expires(gateway: RunningGateway):
@@ -59,14 +60,14 @@ async def test_a_websocket_ends_when_its_token_expires(gateway: RunningGateway):
     async with socket_of(gateway, gateway.token(iat=now - 60, exp=now - 28)) as client:
         await client.recv()
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(client.recv(), 10)
+            await asyncio.wait_for(client.recv(), PATIENCE_S)
         assert client.close_code == 1008
 
 
 def test_an_event_stream_is_torn_off_and_never_looks_complete(gateway: RunningGateway):
     token = gateway.token(sid="event-stream")
     with (
-        httpx.Client(timeout=10, trust_env=False) as client,
+        httpx.Client(timeout=PATIENCE_S, trust_env=False) as client,
         client.stream("GET", f"{gateway.url}/ticks", headers={"Authorization": f"Bearer {token}"}) as answer,
     ):
         lines = (line for line in answer.iter_lines() if line)
@@ -110,7 +111,7 @@ async def sockets(gateway: RunningGateway, token: str, number: int) -> AsyncIter
 
 @contextlib.contextmanager
 def raw_download(gateway: RunningGateway, token: str, size: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_S) as client:
         client.sendall(f"GET /bytes?n={size} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
         yield client
 
@@ -118,7 +119,7 @@ def raw_download(gateway: RunningGateway, token: str, size: int) -> Iterator[soc
 @contextlib.contextmanager
 def begun_stream(gateway: RunningGateway, token: str) -> Iterator[socket.socket]:
     """An event stream whose answer has begun."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_S) as client:
         client.sendall(f"GET /ticks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
         yield client

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from admin.people import APPLICATION, People
 from live.running_gateway import Child, eventually
+from patience import PATIENCE_S
 from proxy.certificates import authority, issued
 from webhook.receiving import HANG, SECRET, Message, Receiver
 
@@ -32,7 +33,7 @@ class Elsewhere:
         self.run(self.receiver.__aenter__())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     def close(self) -> None:
         self.run(self.receiver.__aexit__())
@@ -47,7 +48,9 @@ class Doorman(People):
 
     def __init__(self, folder: Path, application: Child, **settings: Any) -> None:
         super().__init__(folder, application, **settings)
-        self._client = httpx.Client(timeout=20, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
+        self._client = httpx.Client(
+            timeout=PATIENCE_S, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     def _announced(self) -> str:
         for line in self.messages()[self._said :]:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from patience import PATIENCE_S
+
 from gateway.login.passwords import Cost
 
 CHEAP = Cost(memory_kib=8, passes=1)
@@ -48,7 +50,7 @@ def at_once(count: int, url: str, act: str) -> Sequence[str]:
         process.stdin.flush()
     answers = []
     for process in processes:
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, errors
         answers.append(output.strip())
     return answers

@@ -343,7 +343,7 @@ class Walk:
         try:
             act()
         finally:
-            thread.join(60)
+            thread.join(PATIENCE_S)
         if errors:
             raise errors[0]
 

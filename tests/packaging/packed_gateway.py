@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from live.running_gateway import environment, eventually
+from patience import PATIENCE_S
 
 EMAIL, PASSWORD = "alice@example.com", "correct horse battery"
 COMMAND = (sys.executable, "-m", "gateway")
@@ -50,7 +51,7 @@ class PackedGateway:
         """SIGTERM, and its exit code."""
         self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(20)
+            return self._process.wait(PATIENCE_S)
         finally:
             self._process.kill()
 
@@ -71,7 +72,7 @@ class PackedGateway:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE_S,
             check=False,
             env=self._environment(),
         )

@@ -18,6 +18,7 @@ import yaml
 from live.running_gateway import environment, eventually
 from packed import COMPOSE, CONFIGURATION, DOCKER, ROOT, adapted, made_secrets
 from packed_gateway import PackedGateway
+from patience import PATIENCE_S
 from ports import free_port
 
 
@@ -65,8 +66,8 @@ def _running(folder: Path, secrets: Path, processes: list[subprocess.Popen[bytes
     gateway = PackedGateway(gateway_configuration(folder, secrets, store, public, admin, application), f"127.0.0.1:{admin}")
     declared = [gateway.say("store", "init").stdout.strip() for _ in range(2)]
     start(processes, folder, *prometheus(folder, admin, watch))
-    client = httpx.Client(base_url=f"http://127.0.0.1:{public}", trust_env=False, timeout=20)
-    observer = httpx.Client(base_url=f"http://127.0.0.1:{watch}", trust_env=False, timeout=20)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{public}", trust_env=False, timeout=PATIENCE_S)
+    observer = httpx.Client(base_url=f"http://127.0.0.1:{watch}", trust_env=False, timeout=PATIENCE_S)
     try:
         yield Stack(gateway.start(), client, observer, server, declared)
     finally:

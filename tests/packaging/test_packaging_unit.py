@@ -23,6 +23,7 @@ import yaml
 from live.running_gateway import Child, eventually
 from packed import DOCKER, PAGE, ROOT, adapted, block, made_secrets
 from packed_gateway import COMMAND, EMAIL, PackedGateway
+from patience import PATIENCE_S
 from ports import free_port
 from proxy.certificates import self_signed
 from websockets.asyncio.client import connect
@@ -61,7 +62,9 @@ class Site:
 
     def client(self) -> httpx.Client:
         transport = httpx.HTTPTransport(verify=self.trust, local_address=ELSEWHERE)
-        return httpx.Client(base_url=self.url, transport=transport, headers={"User-Agent": AGENT}, timeout=20, trust_env=False)
+        return httpx.Client(
+            base_url=self.url, transport=transport, headers={"User-Agent": AGENT}, timeout=PATIENCE_S, trust_env=False
+        )
 
     def live(self, cookies: dict[str, str]) -> connect:
         """A WebSocket of the same browser from a page of the site, not yet open."""
@@ -164,7 +167,7 @@ def adapted_unit(tmp_path: Path) -> Path:
 
 
 def judged(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_systemd_understands_every_line(adapted_unit: Path):
@@ -210,7 +213,7 @@ async def test_nginx_in_front_hands_on_the_clients_address_scheme_and_websockets
         assert await live.recv() == "over both"
         receipt = await asyncio.to_thread(site.gateway.revoke, "--user", EMAIL)
         assert receipt["complete"] is True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await live.wait_closed()
     with pytest.raises(InvalidStatus, match="401"):
         await site.live(cookies)

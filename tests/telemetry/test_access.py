@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from gateway.reasons import Reason
 from gateway.telemetry.access import PATH_LIMIT, AccessLog
@@ -185,7 +186,7 @@ def test_a_reader_that_left_costs_lines_and_nothing_else():
     drops = Drops()
     writer = LineWriter(writer_fd, drops)
     writer.write(b"one\n")
-    assert drops.some.wait(10)
+    assert drops.some.wait(PATIENCE_S)
     writer.close()
     assert drops.lines == 1
     os.close(writer_fd)

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from issuing import ec_signer, hs_signer, key_set, rsa_signer, write_key_set
+from patience import PATIENCE_S
 
 from gateway.config.schema import IssuerConfig
 from gateway.errors import KeySetError
@@ -43,7 +44,7 @@ class HandMovedClock:
 
     async def settle(self) -> None:
         """Return when the source has done all it had to do and waits."""
-        await asyncio.wait_for(self._is_waiting.wait(), 20)
+        await asyncio.wait_for(self._is_waiting.wait(), PATIENCE_S)
 
     async def move(self, seconds: float) -> None:
         """Let time pass, and the source do what was due."""
@@ -202,7 +203,7 @@ async def test_hints_during_a_fetch_do_not_start_a_second_one(remote: tuple[KeyS
 
     keys.answer = slow
     starting = asyncio.create_task(setting.source.start())
-    await asyncio.wait_for(asked.wait(), 20)
+    await asyncio.wait_for(asked.wait(), PATIENCE_S)
     for _ in range(100):
         setting.source.unknown_kid()
     release.set()
@@ -314,7 +315,7 @@ async def test_J56_of_a_gigabyte_little_more_than_the_limit_is_read(remote: tupl
     keys.answer = gigabyte
     await setting.source.start()
     assert setting.source.error == f"the key set is larger than {MAX_BYTES} bytes"
-    await asyncio.wait_for(ended.wait(), 20)
+    await asyncio.wait_for(ended.wait(), PATIENCE_S)
     assert written < 32 << 20  # the limit, and what the sockets hold
 
 
@@ -336,7 +337,7 @@ async def test_J56_an_answer_that_drips_is_given_up(server: tuple[KeyServer, str
     setting = Setting(url, tmp_path, fetch_timeout_s=0.2)
     await setting.source.start()
     assert setting.source.error == "no complete answer within 0.2 s"
-    await asyncio.wait_for(gone.wait(), 20)
+    await asyncio.wait_for(gone.wait(), PATIENCE_S)
     await setting.source.close()
 
 
@@ -392,8 +393,8 @@ async def test_closing_ends_a_fetch_that_hangs(remote: tuple[KeyServer, Setting]
     await setting.clock.settle()
     setting.clock.now += KEPT_S
     setting.source.unknown_kid()
-    await asyncio.wait_for(asked.wait(), 20)
-    await asyncio.wait_for(setting.source.close(), 20)
+    await asyncio.wait_for(asked.wait(), PATIENCE_S)
+    await asyncio.wait_for(setting.source.close(), PATIENCE_S)
     forever.set()
     assert setting.kids() == ["a"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from audit.auditing import ALICE
+from patience import PATIENCE_S
 from store_process import StoreProcess, until, until_awaited
 from webhook.receiving import CLOSE, HANG, OLDER, SECRET, Receiver
 from webhook.telling import QUICK, Telling, Told, has_begun, telling
@@ -201,11 +202,11 @@ async def test_an_end_does_not_wait_for_a_receiver_that_hangs(
     store: Store, store_url: str, receiver: Receiver, told: Told
 ) -> None:
     receiver.answer = lambda message: HANG
-    patient = replace(QUICK, deadline_s=60.0, lease_s=120.0)
+    patient = replace(QUICK, deadline_s=600.0, lease_s=1200.0)
     async with telling(store, store_url, receiver, patient) as gateway:
         await told.happens(told.replay())
         await until(lambda: receiver.messages != [])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await gateway.webhook.close()
     receiver.answer = lambda message: "200 OK"
     async with telling(store, store_url, receiver):

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from proxy.certificates import Certificate, authority, issued, self_signed
 from webhook.receiving import CLOSE, HANG, Receiver
 
@@ -148,7 +149,7 @@ async def test_it_can_be_ended_in_the_middle() -> None:
     async with Receiver(lambda message: HANG) as receiver:
         poster = Poster(receiver.url, None)
         attempt = asyncio.create_task(poster.post({"webhook-id": "m"}, b"{}", NOW))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not receiver.messages:
                 await asyncio.sleep(0.005)
         attempt.cancel()
