@@ -108,7 +108,9 @@ class Store(Block):
         "Gateways that shall know each other's revocations share one store.",
         secret=True,
     )
-    directory: Folder = setting("var", "Where the embedded store keeps its data. Created with mode 0700.")
+    directory: Folder = setting(
+        "var", "Where the embedded store keeps its data, and each gateway what it must not forget. Created with mode 0700."
+    )
     max_staleness: Annotated[Duration, Within("200ms", "1m")] = setting(
         "2s",
         "A replica that has had no proof of freshness for so long is not trusted any more. It bounds how long a revocation "
