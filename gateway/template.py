@@ -28,7 +28,7 @@ from gateway.lifeline import end_with_parent
 
 ENVIRONMENT_NAME: Final = "GATEWAY_TEMPLATE"
 COMMAND: Final = (sys.executable, "-m", "gateway", "worker")
-ANSWERS_WITHIN_S: Final = 5.0
+ANSWERS_WITHIN_S: Final = 3.0
 IMPORTED_WITHIN_S: Final = 10.0
 _IMPORTED: Final = b"imported"
 _LONGEST_LETTER: Final = 1 << 16
