@@ -25,29 +25,42 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # another proces
 hypothesis.settings.load_profile("untimed")
 
 FOLDER_SHARES = ("tests/identity/", "tests/live/", "tests/login/", "tests/sources/")  # gateways, a database server
-FILE_SHARES = (
-    "tests/admin/",
-    "tests/attacks/",
+LONGEST_FIRST = (
+    "tests/sources/",
+    "tests/identity/",
+    "tests/live/",
     "tests/demo/",
-    "tests/docs/",
     "tests/grafana/",
+    "tests/supervisor/",
+    "tests/attacks/",
+    "tests/admin/",
+    "tests/login/",
     "tests/packaging/",
-)  # mostly whole gateways
+    "tests/revocation/",
+    "tests/store/",
+    "tests/proxy/",
+)
+"""What is begun last should be short, so that the processes end together."""
 
 
 class Spread(LoadScopeScheduling):
-    """Every test for itself, but those that share something that takes long to start stay together.
+    """Files, or folders whose files share something that takes long to start, in the order in which they were collected.
 
     NB: the mark `xdist_group` is not used: what xdist 3.8 writes into a test's id is not read by pytest 9.2 any more.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(FOLDER_SHARES):
-            return "/".join(nodeid.split("/")[:2])
-        return nodeid.partition("::")[0] if nodeid.startswith(FILE_SHARES) else nodeid
+        file = nodeid.partition("::")[0]
+        return file.rpartition("/")[0] if file.startswith(FOLDER_SHARES) else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get("/".join(item.nodeid.split("/")[:2]) + "/", len(places)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Spread | None:
+    config.option.loadscopereorder = False
     return Spread(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
