@@ -273,6 +273,11 @@ def test_readyz_tells_in_detail(gateway: RunningGateway):
     assert "[+] worker 1" in answer.text
 
 
+def test_the_workers_measure_how_late_their_event_loops_come(gateway: RunningGateway):
+    before = gateway.metrics()["gateway_event_loop_lag_seconds_count"]
+    eventually(lambda: gateway.metrics()["gateway_event_loop_lag_seconds_count"] > before)
+
+
 def test_the_admin_port_wants_its_token(gateway: RunningGateway):
     for method, path in (("GET", "/v1/status"), ("POST", "/v1/revocations")):
         assert httpx.request(method, f"{gateway.admin}{path}", trust_env=False).status_code == 401
