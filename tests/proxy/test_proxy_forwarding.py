@@ -1,14 +1,19 @@
 """What the application is told about the user and the way here, on every kind of route."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from backends import RecordingBackend
 from data_plane import ROUTES, DataPlane, Start
 from exchanging import alice, request
+from following import MAX_STALENESS_S, following
 from issuing import OMITTED
 
-from gateway.store.client import Store, command
+from gateway.clock import Clock
+from gateway.revocation.log import RevocationLog
+from gateway.store.client import Store, command, connect
 
 SPOOFS = ["X-User: root", "X_User: root", "x.user: root", "Remote-User: root", "X-Forwarded-User: root", "X-WEBAUTH-USER: root"]
 
@@ -153,8 +158,19 @@ async def test_nothing_of_a_refused_request_is_repeated_in_its_answer(gateway: D
             assert needle.encode() not in answer
 
 
-async def test_T5_a_one_time_token_serves_once(start: Start, backend: RecordingBackend, store_url: str) -> None:
-    gateway = await start(backend.port, parts={"store_url": store_url})
+@pytest.fixture
+async def with_store(store_url: str) -> AsyncIterator[dict[str, Any]]:
+    """A store, and a replica of its log."""
+    client = connect(store_url)
+    await RevocationLog(client, Clock(), MAX_STALENESS_S).declare()
+    await client.aclose()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        yield {"store_url": store_url, "view": worker.view}
+
+
+async def test_T5_a_one_time_token_serves_once(start: Start, backend: RecordingBackend, with_store: dict[str, Any]) -> None:
+    gateway = await start(backend.port, parts=with_store)
     token = alice()
     client = await gateway.connect()
     replies = [await client.ask(request("/pay", token=token, method="POST", body=b"x")) for _ in range(3)]
@@ -163,8 +179,8 @@ async def test_T5_a_one_time_token_serves_once(start: Start, backend: RecordingB
     assert (await client.ask(request("/other", token=token))).status == 200, "elsewhere it is an ordinary token"
 
 
-async def test_T5_of_many_at_once_one_passes(start: Start, backend: RecordingBackend, store_url: str) -> None:
-    gateway = await start(backend.port, parts={"store_url": store_url})
+async def test_T5_of_many_at_once_one_passes(start: Start, backend: RecordingBackend, with_store: dict[str, Any]) -> None:
+    gateway = await start(backend.port, parts=with_store)
     token = alice()
     replies = await asyncio.gather(*(gateway.ask(request("/pay", token=token, method="POST", body=b"x")) for _ in range(8)))
     assert sorted(reply.status for reply in replies) == [200] + [401] * 7
