@@ -93,26 +93,27 @@ def _turn(plane: "Plane") -> None:
 
 def _work(plane: "Plane") -> bool:
     """For a turn's time; at least one is done with. False: a defect of ours."""
-    live, until = plane.live, perf_counter() + TURN_S
-    while live.suspects:
+    live, until, is_sound = plane.live, perf_counter() + TURN_S, True
+    while live.suspects and is_sound:
         exchange = next(iter(live.suspects))
         try:
             end_if_revoked(exchange, plane)
         except Exception as error:
             live.suspects.move_to_end(exchange)
             plane.report.broken(error)
-            return False
+            is_sound = False
         if perf_counter() >= until:
             break
-    if live.suspects:
+    if live.suspects and is_sound:
         return True
     for _ in range(min(len(live.unclosed), CLOSED_IN_ONE_TURN)):
         live.unclosed.popleft()()
     if live.unclosed:
-        return True
-    live.settled.set()
+        return is_sound
+    if not live.suspects:
+        live.settled.set()
     while live.unwritten:
         live.unwritten.popleft().set(None)
         if perf_counter() >= until:
             break
-    return True
+    return is_sound

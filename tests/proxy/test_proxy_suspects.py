@@ -267,11 +267,15 @@ async def test_what_cannot_be_ended_is_never_called_ended_and_keeps_nobody_else(
         gateway = await start(port)
         client = await live_client(gateway)
         (other,) = gateway.plane.live
+        tunnel = await live_client(gateway, *UPGRADE)
         stubborn = Stubborn(other.token, other.route)
         gateway.plane.live.add(stubborn)
         revoke_alice(gateway)
         waiting = asyncio.create_task(wait_until_judged(gateway.plane))
         assert await client.read_to_end() == b""
+        assert await tunnel.read_to_end() == b""
+        await until(lambda: cuts(gateway) == 2)
+        await wait_until_written(gateway.plane)
         assert list(gateway.plane.live.suspects) == [stubborn]
         assert not waiting.done()
         stubborn.is_stubborn = False
