@@ -43,8 +43,8 @@ class AdminListener:
             return
         try:
             await web.TCPSite(self._runner, listen.host, listen.port, reuse_address=True).start()
-        except OSError as error:
-            raise CannotListen(f"cannot listen on {listen}: {error.strerror or error}") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
+            raise CannotListen(f"cannot listen on {listen}: {getattr(error, 'strerror', '') or error}") from error
         self.address = Address(host=listen.host, port=self._runner.addresses[0][1])
 
     async def close(self) -> None:

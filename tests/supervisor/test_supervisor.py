@@ -391,6 +391,13 @@ def _no_space_left(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+async def test_an_admin_address_that_no_resolver_can_be_asked_for_is_told_by_name(declared: str, tmp_path: Path):
+    unasked = f"{'a' * 64}:9090"
+    with pytest.raises(CannotListen, match=unasked):
+        async with running(configuration(tmp_path, declared, admin=unasked, workers=1), until="admin_address"):
+            raise AssertionError("it must not start")
+
+
 async def test_an_address_in_use_is_told_by_name_and_nothing_is_left(declared: str, tmp_path: Path):
     async with running(configuration(tmp_path, declared)) as gateway:
         taken = gateway.supervisor.admin_address.removeprefix("http://")
