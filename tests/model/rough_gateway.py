@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class RoughGateway(Wire):
         self.patience_s = 6.0
         self.stopped: set[int] = set()
         self.missed = 0  # faults that met no process: it was being replaced already
+        # The kernel ends a gateway with the thread that started it, and a walk's faults come from threads of their own.
+        self._starter = ThreadPoolExecutor(1)
         self.spare_keys: list[Signer] = [ec_signer(f"key-of-{number}") for number in range(keys)]
         self.gateway.signers += self.spare_keys
 
@@ -108,7 +111,7 @@ class RoughGateway(Wire):
     def start(self) -> None:
         """Until it is ready. A machine on which everything else starts at the same time is given longer."""
         try:
-            self.gateway.start()
+            self._starter.submit(self.gateway.start).result()
         except AssertionError:
             self.gateway.url = eventually(self.gateway._announced)
             eventually(self.gateway.is_ready)
