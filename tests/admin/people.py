@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from live.running_gateway import ISSUER, Child, RunningGateway, environment
+from live.running_gateway import CALM_STORE, ISSUER, Child, RunningGateway, environment
 from patience import PATIENCE_S
 
 PASSWORD = "seven green horses"
@@ -24,7 +24,8 @@ class People(RunningGateway):
 
     def __init__(self, folder: Path, application: Child, **settings: Any) -> None:
         issuer = {"issuer": ISSUER, "audience": "shop", "jwks": "keys.json", "algorithms": ["RS256"], "user_prefix": "shop|"}
-        settings = {"public_url": "http://gateway.test", "issuers": [issuer], "cookies": {"secure": False}} | settings
+        defaults = {"public_url": "http://gateway.test", "issuers": [issuer], "cookies": {"secure": False}, "store": CALM_STORE}
+        settings = defaults | settings
         super().__init__(folder, {"app": f"http://127.0.0.1:{application.says['http']}"}, ROUTES, **settings)
 
     def add(self, email: str, *groups: str, password: str = PASSWORD) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from issuing import compact
-from live.running_gateway import ADMIN_TOKEN, eventually
+from live.running_gateway import ADMIN_TOKEN, CALM_STORE, eventually
 from wire_gateway import PATIENCE_S, Answer, Wire, read_answer, wire
 
 pytestmark = pytest.mark.xdist_group("live2")
@@ -29,7 +29,7 @@ JSON = b"Content-Type: application/json"
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
-    with wire(tmp_path_factory.mktemp("admin")) as running:
+    with wire(tmp_path_factory.mktemp("admin"), store=CALM_STORE) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from issuing import OMITTED, Provider, base64url, compact, ec_signer, hs_signer, key_set, rsa_signer, unbase64url, write_key_set
-from live.running_gateway import ISSUER, eventually
+from live.running_gateway import CALM_STORE, ISSUER, eventually
 from wire_gateway import PARTNER, PARTNER_SIGNER, Background, Wire, at_once, issuer, wire
 
 pytestmark = pytest.mark.xdist_group("live2")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("live2")
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
-    with wire(tmp_path_factory.mktemp("tokens")) as running:
+    with wire(tmp_path_factory.mktemp("tokens"), store=CALM_STORE) as running:
         yield running
 
 
@@ -388,7 +388,7 @@ def test_J55_J56_J57_a_key_endpoint_that_misbehaves_is_neither_believed_nor_stor
     ]
     tokens = {path: Provider(f"https://idp.example{path}", "shop", SIGNER, now=int(time.time())) for path in ("/good", *FAULTS)}
     routes = [{"name": "app", "path": "/", "upstream": "app"}]
-    with wire(tmp_path_factory.mktemp("remote"), issuers=issuers, routes=routes) as attacked:
+    with wire(tmp_path_factory.mktemp("remote"), issuers=issuers, routes=routes, store=CALM_STORE) as attacked:
         eventually(lambda: attacked.everywhere(tokens["/good"].token()) == {"200"})
         assert {path: attacked.everywhere(tokens[path].token(), times=12) for path in FAULTS} == {
             path: {"401 unknown-key"} for path in FAULTS

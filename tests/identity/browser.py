@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from attacks.wire_gateway import ROUTES, Answer, Wire
+from live.running_gateway import CALM_STORE
 
 ACCOUNTS: dict[str, Any] = {
     "public_url": "https://shop.example",
@@ -26,6 +27,8 @@ ACCOUNTS: dict[str, Any] = {
     "routes": ROUTES,
 }
 """A gateway with accounts, behind a proxy that tests may pretend to be."""
+CALM = ACCOUNTS | {"store": CALM_STORE}
+"""The same for tests that are not about outages."""
 
 _numbers = itertools.count(1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attacks.wire_gateway import Wire, wire
-from browser import ACCOUNTS, Browser, NewBrowser
+from browser import CALM, Browser, NewBrowser
 
 _numbers = itertools.count(1)
 
@@ -15,14 +15,14 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """Shared; nobody hurts it. Users are named by their tests."""
-    with wire(tmp_path_factory.mktemp("identity"), **ACCOUNTS) as running:
+    with wire(tmp_path_factory.mktemp("identity"), **CALM) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def quick_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """The same with access tokens that live for two seconds and a grace of one."""
-    settings = ACCOUNTS | {"tokens": {"access_ttl": "2s"}, "sessions": {"grace": "1s"}}
+    settings = CALM | {"tokens": {"access_ttl": "2s"}, "sessions": {"grace": "1s"}}
     with wire(tmp_path_factory.mktemp("quick"), **settings) as running:
         yield running
 

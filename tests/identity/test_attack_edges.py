@@ -7,7 +7,7 @@ import httpx
 import jwt
 import pytest
 from attacks.wire_gateway import Wire, wire
-from browser import ACCOUNTS, ANDROID, FIREFOX, NewBrowser
+from browser import ANDROID, CALM, FIREFOX, NewBrowser
 from live.running_gateway import eventually
 
 UPDATED = FIREFOX.replace("132.0", "133.0")
@@ -116,7 +116,7 @@ def test_A03_a_key_that_is_gone_is_published_no_more(shop: Wire, browser: NewBro
 
 @pytest.fixture(scope="module")
 def symmetric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
-    with wire(tmp_path_factory.mktemp("symmetric"), **ACCOUNTS, tokens={"algorithm": "HS256"}) as running:
+    with wire(tmp_path_factory.mktemp("symmetric"), **CALM, tokens={"algorithm": "HS256"}) as running:
         yield running
 
 
@@ -135,7 +135,7 @@ def test_A03_a_secret_is_never_published(symmetric: Wire, browser: NewBrowser) -
 def test_a_session_is_good_under_every_algorithm_and_survives_its_change(
     tmp_path_factory: pytest.TempPathFactory, browser: NewBrowser, algorithm: str
 ) -> None:
-    with wire(tmp_path_factory.mktemp(algorithm), **ACCOUNTS, tokens={"algorithm": algorithm}) as running:
+    with wire(tmp_path_factory.mktemp(algorithm), **CALM, tokens={"algorithm": algorithm}) as running:
         alice = browser(wire=running)
         assert jwt.get_unverified_header(alice.cookies["access"])["alg"] == algorithm
         assert alice.everywhere(times=8) == {"200"}

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from attacks.wire_gateway import Wire, wire
-from browser import ACCOUNTS, PASSWORD, Browser, NewBrowser
+from browser import CALM, PASSWORD, Browser, NewBrowser
 
 SAME_ORIGIN = "Sec-Fetch-Site: same-origin"
 ELSEWHERE = {
@@ -156,7 +156,7 @@ def test_S17_no_form_of_another_site_ends_a_session(shop: Wire, resident: NewBro
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """Another origin may send what browsers without fetch metadata send."""
-    settings = ACCOUNTS | {"csrf": {"trusted_origins": ["https://app.example"]}}
+    settings = CALM | {"csrf": {"trusted_origins": ["https://app.example"]}}
     with wire(tmp_path_factory.mktemp("trusting"), **settings) as running:
         yield running
 

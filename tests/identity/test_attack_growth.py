@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from attacks.wire_gateway import Wire, wire
-from browser import ACCOUNTS, ANDROID, FIREFOX, PASSWORD, Browser, NewBrowser
+from browser import ANDROID, CALM, FIREFOX, PASSWORD, Browser, NewBrowser
 from issuing import Provider
 from kept import Kept
-from live.running_gateway import ISSUER, eventually
+from live.running_gateway import ISSUER, PATIENT, eventually
 from store_process import StoreProcess
 
 NUMBER = 1000
@@ -34,7 +34,9 @@ def store() -> Iterator[StoreProcess]:
 @pytest.fixture(scope="module")
 def grown(store: StoreProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """One worker, so that its memory is all there is. Whoever says where he comes from is believed, as behind a proxy."""
-    with wire(tmp_path_factory.mktemp("grown"), is_awaited=False, **ACCOUNTS, store={"url": store.url}, workers=1) as running:
+    with wire(
+        tmp_path_factory.mktemp("grown"), is_awaited=False, **CALM | {"store": PATIENT | {"url": store.url}}, workers=1
+    ) as running:
         assert running.gateway.command("store init").returncode == 0
         eventually(running.gateway.is_ready)
         eventually(lambda: running.gateway.call("GET", "/v1/keys").json()["keys"])
@@ -162,7 +164,7 @@ def test_L06_L11_guesses_are_counted_by_name_and_by_network_whatever_a_client_sa
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Nobody is trusted here to say where he comes from."""
-    settings = ACCOUNTS | {"trusted_proxies": [], "workers": 1}
+    settings = CALM | {"trusted_proxies": [], "workers": 1}
     with wire(tmp_path_factory.mktemp("untrusting"), **settings) as running:
         spoofs = (
             "X-Forwarded-For",

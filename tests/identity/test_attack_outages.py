@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from attacks.wire_gateway import Wire, at_once, wire
-from browser import ACCOUNTS, PASSWORD, Browser, NewBrowser, Reply, claims_of
+from browser import ACCOUNTS, CALM, PASSWORD, Browser, NewBrowser, Reply, claims_of
 from live.running_gateway import eventually
 from patience import PATIENCE_S
 from store_process import StoreProcess
@@ -328,7 +328,7 @@ def test_R2_a_store_that_lost_a_rotation_signs_nobody_out_and_still_finds_the_th
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
-    with wire(tmp_path_factory.mktemp("four"), **ACCOUNTS, workers=4) as running:
+    with wire(tmp_path_factory.mktemp("four"), **CALM, workers=4) as running:
         yield running
 
 

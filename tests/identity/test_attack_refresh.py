@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from attacks.wire_gateway import Wire, at_once, wire
 from backends import Received, plain
-from browser import ACCOUNTS, ANDROID, PASSWORD, Browser, NewBrowser, claims_of
+from browser import ANDROID, CALM, PASSWORD, Browser, NewBrowser, claims_of
 from forging import SECRETS, ring_of
 from kept import Kept
-from live.running_gateway import eventually
+from live.running_gateway import PATIENT, eventually
 from patience import PATIENCE_S
 from store_process import StoreProcess
 
@@ -62,7 +62,7 @@ def test_S01_S04_the_grace_covers_the_direct_parent_only(shop: Wire, browser: Ne
 def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """Access tokens live for one second, an idle session for four, any session for seven."""
     tokens = {"access_ttl": "1s", "refresh_ttl": "4s", "session_ttl": "7s"}
-    with wire(tmp_path_factory.mktemp("brief"), **ACCOUNTS | {"tokens": tokens, "sessions": {"grace": "5s"}}) as running:
+    with wire(tmp_path_factory.mktemp("brief"), **CALM | {"tokens": tokens, "sessions": {"grace": "5s"}}) as running:
         yield running
 
 
@@ -354,7 +354,7 @@ CROWD = 300
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Wire, StoreProcess]]:
     process = StoreProcess().start()
-    settings: dict[str, Any] = ACCOUNTS | {"store": {"url": process.url}, "tokens": {"secrets": SECRETS}}
+    settings: dict[str, Any] = CALM | {"store": PATIENT | {"url": process.url}, "tokens": {"secrets": SECRETS}}
     try:
         with wire(tmp_path_factory.mktemp("crowd"), is_awaited=False, **settings) as running:
             assert running.gateway.command("store init").returncode == 0

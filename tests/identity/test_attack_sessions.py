@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from attacks.wire_gateway import Wire, at_once, wire
-from browser import ACCOUNTS, ANDROID, PASSWORD, Browser, NewBrowser, Reply, claims_of
-from live.running_gateway import eventually
+from browser import ANDROID, CALM, PASSWORD, Browser, NewBrowser, Reply, claims_of
+from live.running_gateway import PATIENT, eventually
 from patience import PATIENCE_S
 from store_process import StoreProcess
 
@@ -29,7 +29,7 @@ def store() -> Iterator[StoreProcess]:
 @pytest.fixture(scope="module")
 def glass(store: StoreProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """A gateway into whose store a test can look and reach."""
-    with wire(tmp_path_factory.mktemp("glass"), is_awaited=False, **ACCOUNTS, store={"url": store.url}) as running:
+    with wire(tmp_path_factory.mktemp("glass"), is_awaited=False, **CALM | {"store": PATIENT | {"url": store.url}}) as running:
         assert running.gateway.command("store init").returncode == 0
         eventually(running.gateway.is_ready)
         eventually(lambda: running.gateway.call("GET", "/v1/keys").json()["keys"])

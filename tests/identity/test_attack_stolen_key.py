@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from attacks.wire_gateway import Wire, wire
-from browser import ACCOUNTS, Browser, NewBrowser
+from browser import CALM, Browser, NewBrowser
 from forging import FAR, SECRETS, Forger
-from live.running_gateway import eventually
+from live.running_gateway import PATIENT, eventually
 from store_process import StoreProcess
 
 from gateway.sessions.keys import record_key
@@ -35,7 +35,7 @@ def keys(store: StoreProcess) -> set[str]:
 @pytest.fixture(scope="module")
 def robbed(store: StoreProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """A gateway whose store, and the secret of whose keys, a test can read."""
-    settings: dict[str, Any] = ACCOUNTS | {"store": {"url": store.url}, "tokens": {"secrets": SECRETS}}
+    settings: dict[str, Any] = CALM | {"store": PATIENT | {"url": store.url}, "tokens": {"secrets": SECRETS}}
     with wire(tmp_path_factory.mktemp("robbed"), is_awaited=False, **settings) as running:
         assert running.gateway.command("store init").returncode == 0
         eventually(running.gateway.is_ready)

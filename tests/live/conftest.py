@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_gateway import ROUTES, Child, RunningGateway, StartGateway
+from running_gateway import CALM_STORE, ROUTES, Child, RunningGateway, StartGateway
 
 HERE = Path(__file__).parent
 
@@ -40,7 +40,7 @@ def upstreams(application: Child, django: Child) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def gateway(upstreams: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """The shared one. Nothing that a test does to it may hurt another test."""
-    gateway = RunningGateway(tmp_path_factory.mktemp("shared"), upstreams, ROUTES)
+    gateway = RunningGateway(tmp_path_factory.mktemp("shared"), upstreams, ROUTES, store=CALM_STORE)
     try:
         yield gateway.start()
     finally:

@@ -28,6 +28,10 @@ ISSUER = "https://idp.example"
 CONNECTIONS = 24
 """New connections that reach both of two workers but once in 2^23 times."""
 
+PATIENT: dict[str, Any] = {"max_staleness": "10s"}
+CALM_STORE: dict[str, Any] = {"url": "embedded", "directory": "store"} | PATIENT
+"""For tests that are not about outages: others may keep the machine so busy that a worker's polls are seconds apart."""
+
 T = TypeVar("T")
 
 

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from live.running_gateway import RunningGateway
+from live.running_gateway import CALM_STORE, RunningGateway
 from old_shop import OldShop
 from patience import PATIENCE_S
 from ports import free_port
@@ -46,6 +46,7 @@ class Shop(RunningGateway):
             "trusted_proxies": ["127.0.0.0/8"],
             "issuers": [],
             "identity": {"assertion": "X-Gateway-Assertion"},
+            "store": CALM_STORE,
         }
         routes = settings.pop("routes", ROUTES)
         upstreams = {"app": old.url, **settings.pop("upstreams", {})}
