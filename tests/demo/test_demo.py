@@ -93,7 +93,7 @@ def test_the_demo_leaves_nothing_behind(number: signal.Signals):
     folder = folder_of(read_page(demo))
     assert folder.stat().st_mode & 0o777 == 0o700
     family = descendants(demo.pid)
-    assert len(family) == 5  # the application, the supervisor, two workers, the store
+    assert len(family) == 6  # the application, the supervisor, the template of workers, two workers, the store
     end(demo, number)
     assert not [pid for pid in family if is_running(pid)]
     assert not folder.exists()
