@@ -10,9 +10,9 @@ that an hour sees each kind of key come and go many times.
 
 The first third warms up. What is judged is the median of the slopes between all pairs of looks in the rest (Theil and Sen): a
 leak has that slope however it comes, while one step of an allocator, or one look at a bad moment, moves a line of least squares
-and the mean of a third, and not this. Keys and descriptors are counted, so there a step is growth too: the median of ten looks
-at the end is compared with that of ten in the beginning. Of a worker's slope as much is allowed as new tokens take in its bounded memory of them.
-Exit code 1 when something grows.
+and the mean of a third, and not this. Of a worker's slope as much is allowed as new tokens take in its bounded memory of them.
+Keys and descriptors are counted, so there a step is growth too: the median of ten looks at the end is compared with that of ten
+in the beginning. Exit code 1 when something grows.
 """
 
 import argparse
