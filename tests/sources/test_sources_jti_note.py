@@ -13,6 +13,7 @@ import time
 import httpx
 import pytest
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 from playwright.async_api import expect
 from shops import Shop, StartShop, Visit
 from visitor import PHONE, WINDOWS, Visitor, is_said
@@ -225,7 +226,7 @@ async def test_jti_note_a_token_from_another_ip_than_the_logins_is_revoked(visit
 
 async def ended_everywhere(visitor: Visitor) -> None:
     """The thief is refused at once; that the session has ended is known everywhere within milliseconds."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while (told := await visitor.everywhere()) != {"401 revoked-session"}:
         assert time.monotonic() < deadline, told
 

@@ -199,7 +199,7 @@ async def test_jwt_and_cookies_with_cookies_there_is_not_even_a_401(enter: Visit
     await visitor.sign_in("old-page@example.com")
     answers: list[int] = []
     visitor.context.on("response", lambda answer: answers.append(answer.status))
-    await visitor.tab.wait_for_timeout(3100)
+    await visitor.tab.wait_for_timeout(2300)
     assert (await visitor.fetch("/form/orders", "POST", body="1 book")).json() == {"ordered": "1 book"}
     await visitor.tab.reload()
     assert set(answers) == {200}

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import pytest
 from live.running_gateway import eventually
+from patience import PATIENCE_S
 from playwright.async_api import expect
 from shops import Shop, Visit
 from store_process import StoreProcess
@@ -83,7 +84,7 @@ async def test_revocation_chapter_rotation_a_stolen_short_token_is_soon_worth_no
     thief = await laptop.robbed()
     await thief.forget("refresh")
     assert (await thief.open("/orders")).status == 200
-    await thief.tab.wait_for_timeout(3100)
+    await thief.tab.wait_for_timeout(2300)
     assert (await thief.fetch("/who")).told == "401 expired-token"
     assert (await laptop.fetch("/who")).told == "200"
     await laptop.remember()
@@ -261,7 +262,7 @@ async def test_revocation_chapter_another_country_is_noticed_and_ends_the_sessio
     assert await thief.told("/orders") == "401 country-changed"
     await expect(thief.tab.get_by_role("heading")).to_have_text("You were signed out for your safety")
     counter.rises('gateway_fingerprint_mismatches_total{action="end_session",signal="country"}')
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while (told := await visitor.everywhere()) != {"401 revoked-session"}:
         assert time.monotonic() < deadline, told
 
@@ -274,7 +275,7 @@ async def test_revocation_chapter_an_expired_token_in_a_loop_is_noticed(enter: V
     visitor = await enter(at=quick_shop)
     await visitor.open("/public/page")
     counter = Counter(quick_shop)
-    await visitor.tab.wait_for_timeout(3100)
+    await visitor.tab.wait_for_timeout(2300)
     script = """async (token) => {
       const told = [];
       for (let n = 0; n < 30; n++) told.push((await fetch("/who", { headers: { Authorization: "Bearer " + token } })).status);

@@ -114,8 +114,8 @@ class Visitor:
         return Fetched(**await self.tab.evaluate(FETCH, [path, {"method": method, **options}]))
 
     async def outcome(self, name: str) -> Any:
-        """What the promise of this name in the page came to; `pending` when nothing came of it for ten seconds."""
-        late = 'new Promise((done) => setTimeout(() => done("pending"), 10000))'
+        """What the promise of this name in the page came to; `pending` when nothing came of it in time."""
+        late = f'new Promise((done) => setTimeout(() => done("pending"), {PATIENCE_S * 1000}))'
         return await self.tab.evaluate(f"Promise.race([window.{name}, {late}])")
 
     async def jar(self) -> dict[str, Mapping[str, Any]]:
