@@ -87,7 +87,8 @@ def test_L07_a_normalised_address_is_short_plain_and_stays_what_it_is(typed: str
         assert address.isascii() and address.isprintable() and " " not in address
         assert address.count("@") == 1
         assert len(address) <= LONGEST_ADDRESS
-        assert normalise(f" {typed.upper()} ") in (address, *Refused)
+        if typed.upper().lower() == typed.lower():  # "SS" is no large "ß"
+            assert normalise(f" {typed.upper()} ") in (address, *Refused)
 
 
 def test_a_refusal_is_no_address_and_says_what() -> None:
