@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -100,7 +101,8 @@ def audit(
     say(told)
     if is_following:
         filters.pop("since", None)
-        _follow(connection, filters, told[-1]["id"] if told else start, say)
+        with suppress(KeyboardInterrupt):  # wherever it comes: that is how following ends
+            _follow(connection, filters, told[-1]["id"] if told else start, say)
 
 
 def _last(connection: "AdminClient", filters: dict[str, str], limit: int | None) -> list[Document]:
@@ -125,8 +127,6 @@ def _follow(connection: "AdminClient", filters: dict[str, str], cursor: str, say
     while True:
         try:
             answer = _read(connection, {**filters, "follow": "", "cursor": cursor, "wait": str(_WAIT_S), "limit": str(_PAGE)})
-        except KeyboardInterrupt:
-            return
         except GatewayError as error:
             if not is_told:
                 complain(f"gateway: {error}; waiting")
