@@ -5,6 +5,7 @@ ends them should the demo be killed. Owns nothing: who starts a process keeps it
 """
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -64,11 +65,18 @@ def free_addresses(*wanted: int) -> list[str]:
             try:
                 held.append(socket.create_server(("127.0.0.1", port)))
             except OSError:
-                held.append(socket.create_server(("127.0.0.1", 0)))
+                held.append(_somewhere())
         return [f"127.0.0.1:{listener.getsockname()[1]}" for listener in held]
     finally:
         for listener in held:
             listener.close()
+
+
+def _somewhere() -> socket.socket:
+    """Below the ports that the kernel hands out by itself: one of those may be anybody's before its server is up."""
+    while True:
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", 21_000 + secrets.randbelow(11_000)))
 
 
 @contextmanager
