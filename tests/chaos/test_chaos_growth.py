@@ -18,6 +18,8 @@ from model.rough_gateway import SETTINGS, RoughGateway
 
 MOST_BYTES = 100  # of two workers together; an object that is kept takes more
 LONGEST_WAIT_S = 60.0
+UPSTREAMS = {"app": "http", "socket": "websocket"}
+ROUTES = [{"name": "echo", "path": "/echo", "upstream": "socket"}, {"name": "app", "path": "/", "upstream": "app"}]
 HERE = Path(__file__).parent
 
 
@@ -75,10 +77,7 @@ def loads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loads]:
     settings = gateway.gateway._settings
     settings |= SETTINGS | SHORT
     settings["upstreams"] = {name: {"url": f"http://127.0.0.1:{application.says[kind]}"} for name, kind in UPSTREAMS.items()}
-    settings["routes"] = [
-        {"name": "echo", "path": "/echo", "upstream": "socket"},
-        {"name": "app", "path": "/", "upstream": "app"},
-    ]
+    settings["routes"] = ROUTES
     try:
         gateway.start()
         within(LONGEST_WAIT_S, lambda: gateway.admin("GET", "/v1/keys")[1].get("keys"))
@@ -86,9 +85,6 @@ def loads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loads]:
     finally:
         gateway.close()
         application.stop()
-
-
-UPSTREAMS = {"app": "http", "socket": "websocket"}
 
 
 @pytest.mark.parametrize(
