@@ -29,7 +29,8 @@ class Launcher:
 
     def __call__(self, boot: Boot) -> Process:
         """A new worker. Raises OSError: there are no processes, descriptors or memory left."""
-        if self._template is not None and self._is_imported(self._template):
+        self.prepare()
+        if self._template is not None:
             try:
                 return self._template.fork(boot)
             except OSError as error:  # it may have forked all the same: no second one gets this letter
@@ -43,13 +44,13 @@ class Launcher:
             process_group=0,  # Ctrl-C reaches the supervisor alone, which then tells the workers to finish
         )
 
-    def _is_imported(self, template: Template) -> bool:
-        try:
-            template.wait()
-        except OSError as error:
-            self._give_up(error)
-            return False
-        return True
+    def prepare(self) -> None:
+        """Wait until the template has imported everything, or do without."""
+        if self._template is not None:
+            try:
+                self._template.wait()
+            except OSError as error:
+                self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
         logger.warning("Workers are started as programs of their own from now on: %s", error)

@@ -135,7 +135,7 @@ class Listeners:
 
 
 def allow_descriptors() -> None:
-    """As many as this process may have at all, for itself and for its workers, which inherit it.
+    """As many as this process may have at all. The supervisor asks, and each worker.
 
     Many a system begins with 1024 and allows a thousand times that: an application that hangs would use them up by itself, since
     so many clients may wait for it, and then nobody else is accepted either.

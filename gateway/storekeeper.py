@@ -10,6 +10,7 @@ Owns the server process, one client and the `RevocationLog` on it. Receipts and 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Self
 
 from gateway.admin.health import StoreStatus
@@ -84,7 +85,10 @@ class Storekeeper:
             url = await server.start()
         client = connect(url, max_connections=MOST_CONNECTIONS)
         log = _log(client, clock, config)
-        return cls(without_password(config.store.url), server, client, log, clock, knocked)
+        keeper = cls(without_password(config.store.url), server, client, log, clock, knocked)
+        with suppress(StoreError, OSError):  # then the watch does it, and says what is wrong
+            await keeper._declare()
+        return keeper
 
     def log_for(self, config: Config) -> RevocationLog:
         """The log by the rules of a new configuration."""

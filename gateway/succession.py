@@ -28,6 +28,7 @@ from gateway.telemetry.former_counts import FormerCounts
 LOOK_S: Final = 0.02
 PREPARED_WITHIN_S: Final = 30.0
 LISTENING_WITHIN_S: Final = 10.0
+KILLED_WITHIN_S: Final = 5.0
 MOST_PAST: Final = 4  # generations that still finish; with one more, the oldest is told to end
 
 logger: Final = logging.getLogger("gateway.supervisor")
@@ -95,8 +96,12 @@ class Succession:
             if child.is_running:
                 logger.warning("Worker %d (process %d) did not finish in time and is killed", child.index, child.pid)
                 child.signal(signal.SIGKILL)
-        while self._reap_all():  # noqa: ASYNC110 - what was killed is gone within milliseconds
+        deadline = time.monotonic() + KILLED_WITHIN_S
+        while self._reap_all() and time.monotonic() < deadline:  # noqa: ASYNC110 - what was killed is gone within milliseconds
             await asyncio.sleep(LOOK_S)
+        for child in self.children():
+            if child.is_running:  # in the kernel's hands, waiting for a disk
+                logger.error("Worker %d (process %d) was killed and is not gone", child.index, child.pid)
 
     def log_seen(self) -> tuple[int, int]:
         """How far the log came, for workers that start later: they must not believe a store that was rolled back [L5]."""

@@ -161,6 +161,7 @@ class Supervisor:
         config = self._present.config
         self._present.listeners = Listeners.open(config.listen, self._present.count, inherited_sockets())
         self._store = await Storekeeper.open(config, self._clock, self.metrics.store_command)
+        await asyncio.to_thread(self._launcher.prepare)
         self._succession.begin(self._around(self._store))
         self._tasks.keep(self._store.watch)
         store = self._store

@@ -16,6 +16,7 @@ import ctypes
 import gc
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from gateway.lifeline import end_with_parent
 ENVIRONMENT_NAME: Final = "GATEWAY_TEMPLATE"
 COMMAND: Final = (sys.executable, "-m", "gateway", "worker")
 ANSWERS_WITHIN_S: Final = 3.0
-IMPORTED_WITHIN_S: Final = 10.0
+IMPORTED_WITHIN_S: Final = 30.0
 _IMPORTED: Final = b"imported"
 _LONGEST_LETTER: Final = 1 << 16
 _MOST_DESCRIPTORS: Final = 64
@@ -136,6 +137,7 @@ def serve(letter: str, become: Callable[[Boot], int]) -> int:
     line = socket.socket(fileno=said["line"])
     line.set_inheritable(False)
     gc.collect()
+    gc.enable()
     gc.freeze()  # what is there now is there for good: a collection in a worker would copy every page of it
     line.send(_IMPORTED)
     while True:
@@ -145,7 +147,8 @@ def serve(letter: str, become: Callable[[Boot], int]) -> int:
         if (answer := _fork()) is None:
             line.close()
             end_with_parent(said["supervisor_pid"])()  # the kernel does not pass that on to a fork
-            return become(Boot.from_json(text.decode()).holding(descriptors))
+            boot = Boot.from_json(text.decode()).holding(descriptors)
+            return 0 if _has_ended(boot.control_fd) else become(boot)
         line.send(json.dumps(answer).encode())
         for descriptor in descriptors:
             os.close(descriptor)
@@ -183,6 +186,13 @@ def _leave_behind(told: int) -> None:
     os.setpgid(0, 0)  # Ctrl-C reaches the supervisor alone
     while os.getppid() == go_between:
         time.sleep(0.0002)
+
+
+def _has_ended(line: int) -> bool:
+    """Whether the other end is closed: the supervisor has waited too long for this worker, and started another one."""
+    look = select.poll()
+    look.register(line, 0)
+    return bool(look.poll(0))
 
 
 def _take_in_orphans() -> int:

@@ -39,7 +39,7 @@ from gateway.keys.secrets import token_secrets
 from gateway.keys.store import load as load_ring
 from gateway.keys.store import restore as restore_ring
 from gateway.lifeline import end_with_parent
-from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen
+from gateway.listeners import EXIT_CANNOT_LISTEN, CannotListen, allow_descriptors
 from gateway.proxy.listener import Listener, server_tls
 from gateway.proxy.plane import Plane
 from gateway.proxy.suspects import suspect, wait_until_judged
@@ -75,6 +75,7 @@ logger: Final = logging.getLogger("gateway.worker")
 def main(boot: Boot) -> int:
     """Run one worker until SIGTERM; the exit code."""
     end_with_parent(boot.supervisor_pid)()
+    allow_descriptors()
     try:
         loaded = pickle.loads(handed_over(boot.config_fd))  # noqa: S301 - memory of the supervisor's own, as it judged it
         return uvloop.run(Worker(boot, loaded).run())

@@ -32,7 +32,7 @@ from gateway.login.passwords import Passwords
 from gateway.login.refused import Refused
 from gateway.login.turns import Turns
 from gateway.revocation.entry import Kind, Revocation
-from gateway.revocation.log import RevocationLog
+from gateway.revocation.log import RevocationLog, RevocationRefused
 from gateway.sessions.first_use import FirstUses
 from gateway.sessions.model import subject_of
 from gateway.sessions.rotation import Rules
@@ -227,7 +227,11 @@ class Office:
     async def _tell_forgotten_versions(self) -> None:
         """Of a version that was raised by somebody who was killed before he told the log. Raises AccountsError, StoreError."""
         for account in await self.accounts.untold(self.clock.wall() - UNTOLD_AFTER_S):
-            await self.log.revoke(self.version_fact(account.sub, account.version, "told late", SCHEDULE))
+            try:
+                await self.log.revoke(self.version_fact(account.sub, account.version, "told late", SCHEDULE))
+            except RevocationRefused as error:
+                logger.error("The version of %s cannot be told to the log: %s", account.email, error)
+                continue
             await self.accounts.tell(account.sub, account.version)
             logger.warning("The log is told late that the version of %s was raised to %d", account.email, account.version)
             event = Event(

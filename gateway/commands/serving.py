@@ -1,5 +1,6 @@
 """Commands that serve: `run`, `demo`, and `worker`, which the supervisor starts."""
 
+import gc
 import os
 import sys
 
@@ -35,10 +36,14 @@ def demo(once: bool) -> None:
 def worker() -> None:
     """Started by the supervisor, never by hand."""
     from gateway import template
+
+    is_template = template.ENVIRONMENT_NAME in os.environ
+    if is_template:
+        gc.disable()  # until everything is imported: there is no garbage among it
     from gateway import worker as process
     from gateway.boot import ENVIRONMENT_NAME, Boot
 
-    if template.ENVIRONMENT_NAME in os.environ:
+    if is_template:
         sys.exit(template.serve(os.environ.pop(template.ENVIRONMENT_NAME), process.main))
     if ENVIRONMENT_NAME not in os.environ:
         raise click.UsageError("workers are started by `gateway run`")

@@ -2,7 +2,6 @@
 
 client           the way in: one `Store` for every kind of URL, the one door for its errors
 scripts          what is read, decided and written at once
-once             one-time tokens
 
 tls              one TLS context for all connections of a store
 failover_pool    connections that find their server anew at each connect

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -145,6 +146,15 @@ def own(start_gateway: StartGateway) -> RunningGateway:
     return start_gateway()
 
 
+@pytest.fixture
+def few_descriptors() -> Iterator[None]:
+    """As on most systems: what is started has a low limit, and may raise it."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, allowed), most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+
+
 def test_a_killed_worker_is_replaced_knows_what_is_revoked_and_no_counter_goes_back(own: RunningGateway):
     good, revoked = own.token(), own.token(jti="revoked-before-the-kill")
     own.revoke(token_id="revoked-before-the-kill", issuer=ISSUER)
@@ -167,7 +177,7 @@ def test_a_killed_worker_is_replaced_knows_what_is_revoked_and_no_counter_goes_b
     assert complete(own.revoke(user="after-the-kill"))
 
 
-def test_workers_are_forked_from_a_template_and_started_without_one_when_it_is_gone(own: RunningGateway):
+def test_workers_are_forked_from_a_template_and_started_without_one_when_it_is_gone(few_descriptors: None, own: RunningGateway):
     good, children = own.token(), Path(f"/proc/{own.pid}/task/{own.pid}/children")
 
     def workers() -> set[int]:
@@ -175,6 +185,9 @@ def test_workers_are_forked_from_a_template_and_started_without_one_when_it_is_g
         lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()}
         return {pid for pid, line in lines.items() if line.endswith(b"worker\0")}
 
+    for worker in own.workers():
+        allowed, most = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        assert allowed == most, "an application that hangs takes a thousand descriptors by itself"
     (template,) = workers() - set(own.workers())
     os.kill(template, signal.SIGKILL)
     killed = own.workers()[0]

@@ -1,6 +1,7 @@
 """Workers are forked while there is a template, and are programs of their own otherwise; never two with one letter."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,14 +36,16 @@ def test_a_template_that_cannot_import_costs_nobody_a_worker(boot: Boot):
     launch.close()
 
 
-def test_when_a_template_falls_silent_there_is_no_second_worker_with_the_same_letter(boot: Boot):
+def test_when_a_template_falls_silent_there_is_no_second_worker_with_the_same_letter(boot: Boot, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.template.ANSWERS_WITHIN_S", 0.3)
     template = Template.start(TINY)
     assert template is not None
     launch = Launcher(PROGRAM, template)
-    forked = launch(boot)
+    launch.prepare()
+    forked = template.fork(boot)
     assert isinstance(forked, Forked)
-    template._process.kill()
-    with pytest.raises(OSError, match=r"ended|pipe|reset"):
+    template._process.send_signal(signal.SIGSTOP)
+    with pytest.raises(TimeoutError):
         launch(boot)
     program = launch(boot)
     assert isinstance(program, subprocess.Popen)

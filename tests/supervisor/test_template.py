@@ -57,6 +57,18 @@ def test_a_forked_worker_is_our_child_in_a_group_of_its_own_and_we_see_how_it_en
     born[0].process.send_signal(signal.SIGTERM)  # to nobody: the id may be another's by now
 
 
+def test_a_worker_whose_line_has_ended_already_does_not_begin(template: Template):
+    """The supervisor has waited too long for it, and may have started another one in its place."""
+    line, theirs = socket.socketpair()
+    memory = hand_over(b"")
+    line.close()
+    template.wait()
+    forked = template.fork(Boot(0, 1, 0, memory, memory, (), memory, theirs.fileno(), "", "", os.getpid()))
+    os.close(memory)
+    assert eventually(lambda: [forked.poll()] != [None] and [forked.poll()]) == [0]
+    theirs.close()
+
+
 def test_workers_outlive_their_template_and_there_are_no_more(template: Template):
     worker = Born(template)
     template._process.kill()
