@@ -97,6 +97,13 @@ def test_help_names_every_command_and_hides_the_worker():
     assert "\n  worker " not in listed
 
 
+@pytest.mark.parametrize("group", [(), ("users",), ("store",), ("keys",), ("sessions",)])
+def test_what_a_command_does_is_told_in_whole_sentences(group: tuple[str, ...]):
+    listed = gateway(*group, "--help").output.partition("Commands:")[2]
+    assert listed or group == ("sessions",)
+    assert "..." not in listed
+
+
 def test_help_imports_nothing_heavy():
     heavy = "('pydantic', 'yaml', 'aiohttp', 'redis', 'asyncio', 'http.client', 'prometheus_client', 'jwt')"
     leave = f"except SystemExit: print([m for m in {heavy} if m in sys.modules])"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.revocation.state import WHY_LOST, State
 from gateway.telemetry.reading import UpstreamReading, WorkerReading
 
 
@@ -78,10 +79,10 @@ def readiness_page(overview: Overview, is_verbose: bool) -> tuple[int, str]:
 
 
 def _details(overview: Overview) -> list[str]:
-    lines = [f"{_mark(overview.store.is_up)} store: {'up' if overview.store.is_up else 'no answer'}"]
+    lines = [f"{_mark(overview.store.is_up)} store: {'up' if overview.store.is_up else 'not to be used; why: gateway status'}"]
     for worker in overview.workers():
         state = worker.reading.state if worker.state == "running" else worker.state
-        lines.append(f"{_mark(worker.is_ready)} worker {worker.index}: {state}")
+        lines.append(f"{_mark(worker.is_ready)} worker {worker.index}: {state}{f' ({WHY_LOST})' if state == State.LOST else ''}")
     return lines
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.admin.table import NOTHING, date, objects, table, word
+from gateway.revocation.state import WHY_LOST, State
 
 _HEADINGS: Final = ("worker", "pid", "state", "replica", "position", "lag", "entries", "clients", "restarts")
 
@@ -30,6 +31,8 @@ def outline(document: Mapping[str, Any]) -> list[str]:
     lines += [f"upstream {word(one.get('name'))}: {_upstream(one)}" for one in objects(document, "upstreams")]
     if workers := objects(document, "workers"):
         lines += ["", *table(_HEADINGS, list(map(_row, workers)))]
+        if any(worker.get("replica") == State.LOST for worker in workers):
+            lines += ["", f"lost: {WHY_LOST}"]
     return lines
 
 

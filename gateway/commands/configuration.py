@@ -50,7 +50,7 @@ def check(path: str, is_live: bool, as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Tell how a request is decided, and why.")
 @config_option
 @click.argument("method")
 @click.argument("url")

@@ -23,7 +23,7 @@ def run(path: str, workers: int | None) -> None:
     sys.exit(supervisor.run(loaded, workers, template))
 
 
-@click.command()
+@click.command(short_help="Show a stolen session, and a revocation.")
 @click.option("--once", is_flag=True, help="Run the story's own checks and exit.")
 def demo(once: bool) -> None:
     """Show everything in one go: a stolen session as a page, a revocation."""

@@ -16,7 +16,7 @@ def store() -> None:
     """The store of revocations."""
 
 
-@store.command()
+@store.command(short_help="Declare the first use of an external store.")
 @config_option
 @click.option("--again", is_flag=True, help="Declare a lost store anew. Tokens issued before now are then refused.")
 @json_option

@@ -99,7 +99,7 @@ def passwd(path: str, user: str, generate: bool, as_json: bool) -> None:
     show(answer, receipt_lines(f"set the password of {user}", receipt, **told), as_json=as_json)
 
 
-@users.command()
+@users.command(short_help="Keep a user out until it is lifted.")
 @config_option
 @click.argument("user")
 @click.option("--reason", metavar="TEXT", help="For the records.")
@@ -120,7 +120,7 @@ def unblock(path: str, user: str, as_json: bool) -> None:
     show(answer, receipt_lines(f"unblocked {user}", answer.data()), as_json=as_json)
 
 
-@users.command()
+@users.command(short_help="Set the groups of an account.")
 @config_option
 @click.argument("user")
 @click.argument("groups", nargs=-1, metavar="[GROUP]...")
@@ -142,7 +142,7 @@ def groups(path: str, user: str, groups: tuple[str, ...], further: tuple[str, ..
     show(answer, receipt_lines(f"set the groups of {user}", receipt, **told), as_json=as_json)
 
 
-@users.command()
+@users.command(short_help="Erase a person, and print what is kept.")
 @config_option
 @click.argument("user")
 @click.option("--yes", is_flag=True, help="Do not ask, on a terminal.")

@@ -35,7 +35,7 @@ _PAUSE_S: Final = 1.0
 Document = dict[str, Any]
 
 
-@click.command()
+@click.command(short_help="Show how the running gateway is.")
 @config_option
 @json_option
 def status(path: str, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def status(path: str, as_json: bool) -> None:
     show(answer, outline(answer.data()), as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="Exit 0 when the running gateway is ready.")
 @config_option
 @json_option
 def healthcheck(path: str, as_json: bool) -> None:

@@ -122,7 +122,7 @@ def _tracing(draft: Draft) -> Iterator[Problem]:
         return
     here: Location = ("tracing", "endpoint")
     if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
-        yield Refused(here, "needs libraries that are not installed", "install token-gateway[otel]")
+        yield Refused(here, "needs libraries that are not installed", "install the gateway's extra otel")
     url = urlsplit(tracing.endpoint)
     if url.scheme == "http" and tracing.ca is not None:
         yield Warned(("tracing", "ca"), "has no effect, the endpoint is not https://")

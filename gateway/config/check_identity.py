@@ -96,7 +96,7 @@ def accounts(draft: Draft) -> Iterator[Problem]:
     elif scheme.startswith("sqlite") and rest.partition("?")[0].strip("/") in {"", ":memory:"}:
         yield Refused(here, "needs a file: a database in memory is not shared by workers, and ends with them")
     elif scheme.startswith("postgresql") and find_spec("asyncpg") is None:
-        yield Refused(here, "PostgreSQL needs its driver, which is not installed", "install token-gateway[postgres]")
+        yield Refused(here, "PostgreSQL needs its driver, which is not installed", "install the gateway's extra postgres")
 
 
 def assertion(draft: Draft) -> Iterator[Problem]:
@@ -128,6 +128,6 @@ def files(draft: Draft) -> Iterator[Problem]:
         if not fingerprint.country.database.is_file():
             yield Warned(here, f"there is no file {fingerprint.country.database}: no country is known, so none is judged")
         if find_spec("maxminddb") is None:
-            yield Refused(here, "needs a library that is not installed", "install token-gateway[geoip]")
+            yield Refused(here, "needs a library that is not installed", "install the gateway's extra geoip")
     if pages is not None and pages.templates is not None and not pages.templates.is_dir():
         yield Refused(("pages", "templates"), f"there is no folder {pages.templates}")

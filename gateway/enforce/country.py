@@ -103,7 +103,7 @@ def _read(path: Path) -> _Database:
     try:
         import maxminddb
     except ImportError as error:
-        raise CountriesUnavailable("the country needs the extra geoip: pip install 'token-gateway[geoip]'") from error
+        raise CountriesUnavailable("the country needs a library: install the gateway's extra geoip") from error
     signature = _signature(path)
     try:
         with _own_copy(path) as copy:

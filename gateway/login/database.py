@@ -161,7 +161,7 @@ def _parse(url: str) -> "URL":
     if driver.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
         raise ConfigurationError(["accounts.database: needs a file: one in memory is not shared by workers, and ends with them"])
     if driver.startswith("postgresql") and find_spec("asyncpg") is None:
-        raise ConfigurationError(["accounts.database: PostgreSQL needs its driver: install token-gateway[postgres]"])
+        raise ConfigurationError(["accounts.database: PostgreSQL needs its driver: install the gateway's extra postgres"])
     return parsed.set(drivername=driver)
 
 

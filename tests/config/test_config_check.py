@@ -190,8 +190,8 @@ def test_a_database_that_cannot_hold_accounts_is_refused(tmp_path, database, wha
 @pytest.mark.parametrize(
     ("text", "missing", "what"),
     [
-        ("accounts: {database: 'postgresql+asyncpg://h/d'}", "asyncpg", "install token-gateway[postgres]"),
-        ("fingerprint: {country: {database: c.mmdb}}", "maxminddb", "install token-gateway[geoip]"),
+        ("accounts: {database: 'postgresql+asyncpg://h/d'}", "asyncpg", "install the gateway's extra postgres"),
+        ("fingerprint: {country: {database: c.mmdb}}", "maxminddb", "install the gateway's extra geoip"),
     ],
 )
 def test_what_needs_an_extra_that_is_not_installed_is_refused(tmp_path, monkeypatch, text, missing, what):

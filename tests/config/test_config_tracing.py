@@ -121,5 +121,5 @@ def test_an_endpoint_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent)])  # an interpreter without it
     (found,) = problems(tmp_path, tracing(endpoint=HERE))
-    assert "tracing.endpoint: needs libraries that are not installed; install token-gateway[otel]" in found
+    assert "tracing.endpoint: needs libraries that are not installed; install the gateway's extra otel" in found
     assert block(tmp_path, tracing(sample_ratio=1)).endpoint is None

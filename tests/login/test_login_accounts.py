@@ -281,7 +281,7 @@ async def test_a_url_without_its_driver_is_understood(short: str, request: pytes
 
 async def test_postgresql_without_its_driver_says_what_to_install(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
-    with pytest.raises(ConfigurationError, match=r"token-gateway\[postgres\]"):
+    with pytest.raises(ConfigurationError, match="extra postgres"):
         await Accounts("postgresql+asyncpg://localhost/accounts", clock).open()
 
 
