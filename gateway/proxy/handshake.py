@@ -6,15 +6,20 @@ everybody. So this accepts by itself, and asks whether one more is allowed (`adm
 begun to speak, so that a silent one costs a socket and no TLS; and one in each turn of the loop (`lane`): five hundred clients
 that began at the same moment held it for 450 ms, and do for 25. This costs 100 µs of processor time for each connection.
 
+Clients take turns: one that begins thousands waits behind itself, and another one's next is its next. Who has left is not served.
+
 Owns the handshakes under way. What they lead to is a `ClientConnection` like any other; without TLS nothing here is used.
 """
 
 import asyncio
 import logging
+import select
 import socket
 import ssl
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.proxy.admission import client_of
 from gateway.proxy.client import ClientConnection
 
 if TYPE_CHECKING:
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
 ACCEPTS_PER_TURN: Final = 64  # of one listener: who is connected already must not wait for all who would like to be
 LEAST_S: Final = 0.05  # for the rest of a handshake whose client took nearly all the time to begin
+_HAS_LEFT: Final = getattr(select, "POLLRDHUP", 0)  # and what is told unasked: POLLHUP, POLLERR
 PAUSE_S: Final = 0.25  # when nothing can be accepted for want of descriptors: who is to come waits in the kernel's queue
 
 logger: Final = logging.getLogger("gateway.proxy")
@@ -34,6 +40,7 @@ class Handshakes:
         self._plane = plane
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by client, whose turn is next first
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -62,7 +69,8 @@ class Handshakes:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._until_it_speaks(accepted)
-                await self._turn()
+                await self._turn(client_of(client.peer))
+                _refuse_if_left(accepted)
             left_s = max(LEAST_S, deadline - loop.time())
             await loop.connect_accepted_socket(lambda: client, accepted, ssl=self._tls, ssl_handshake_timeout=left_s)
         except OSError:  # TLS errors and timeouts are: a scanner, somebody silent, a client that does not trust our certificate
@@ -80,10 +88,19 @@ class Handshakes:
         finally:
             loop.remove_reader(accepted)
 
-    async def _turn(self) -> None:
+    async def _turn(self, name: str) -> None:
         turn = self._plane.loop.create_future()
-        self._plane.lane.add(lambda: _resolve(turn))
+        self._waiting.setdefault(name, deque()).append(turn)
+        self._plane.lane.add(self._next)
         await turn
+
+    def _next(self) -> None:
+        """One handshake may begin: the oldest of the client that has not had one for longest."""
+        name = next(iter(self._waiting))
+        turns = self._waiting.pop(name)
+        _resolve(turns.popleft())
+        if turns:
+            self._waiting[name] = turns  # behind all others
 
     def _give_up(self, accepted: socket.socket, client: ClientConnection) -> None:
         client.dismiss()
@@ -93,6 +110,14 @@ class Handshakes:
 def _resolve(waited: "asyncio.Future[None]") -> None:
     if not waited.done():
         waited.set_result(None)
+
+
+def _refuse_if_left(accepted: socket.socket) -> None:
+    """A handshake with nobody would cost what one with somebody does. Raises ConnectionResetError."""
+    look = select.poll()
+    look.register(accepted, _HAS_LEFT)
+    if look.poll(0):
+        raise ConnectionResetError("the client has left")
 
 
 class TLSServer:

@@ -22,6 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from gateway.config.load import load
+from gateway.proxy.handshake import _refuse_if_left
 from gateway.proxy.listener import Listener, bind_shared, server_tls
 
 
@@ -328,3 +329,33 @@ async def test_TLS_below_1_2_is_not_spoken(tmp_path: Path, authorities: str, bac
     settings = load(tmp_path / "gateway.yaml").config.tls
     assert settings is not None
     assert server_tls(settings).minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+async def test_one_client_s_handshakes_hold_up_no_other_client(
+    tmp_path: Path, authorities: str, backend: RecordingBackend
+) -> None:
+    async with over_tls(tmp_path, authorities, f"http://127.0.0.1:{backend.port}") as gateway:
+        plane = gateway.gateway.plane
+        crowd = [await plain_client(gateway.port) for _ in range(150)]
+        other = RawClient(*await asyncio.open_connection("127.0.0.1", gateway.port, local_addr=("127.0.0.2", 0)))
+        await until(lambda: repr(plane.admission) == "<Admission 151 connections of 0 clients>")
+        for client in crowd:
+            client.writer.write(hello())
+        await until(lambda: len(plane.lane) > 100)
+        other.writer.write(hello())
+        assert await other.reader.readexactly(1) == b"\x16"
+        assert len(plane.lane) > 50, "they came before, and their client's turn is one in two"
+        for client in (*crowd, other):
+            client.close()
+        await until(lambda: repr(plane.admission) == "<Admission 0 connections of 0 clients>")
+
+
+def test_no_handshake_begins_with_somebody_who_has_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        with accepted:
+            client.sendall(hello())
+            _refuse_if_left(accepted)
+            client.shutdown(socket.SHUT_WR)
+            with pytest.raises(ConnectionResetError):
+                _refuse_if_left(accepted)
