@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.enforce.decide import NOTHING_DONE, decide
 from gateway.enforce.verdict import Allow
+from gateway.enforce.verified import Verified
 from gateway.errors import ClientError, ClientGone, GatewayError, StoreError, TooLarge
 from gateway.proxy.live import Cut, Stream, Upload, cause_to_end, end_if_revoked
 from gateway.proxy.outgoing import head_lines
@@ -23,6 +24,7 @@ from gateway.proxy.uploads import Uploads, is_small
 from gateway.proxy.upstream import StaleConnection, UpstreamConnection
 from gateway.reasons import Reason
 from gateway.routes.own import OWN_BODY_LIMIT
+from gateway.routes.route import Route
 from gateway.wire.answer import AnswerHead
 from gateway.wire.framing import CloseDecoder
 from gateway.wire.head import RequestHead
@@ -158,6 +160,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         client.upstream = upstream
         decoder = answer.decoder()
         is_clean = is_clean and not isinstance(decoder, CloseDecoder)
+        if verdict.token is not None and not upstream.is_end_here:  # what was waiting for its answer was listed nowhere [W1]
+            end_before_it_begins(verdict.token, route, plane)
         is_over = upstream.relay_body(answer_head, decoder, is_chunked_out=is_chunked_out)
         record.is_answered = True
         if is_over:
@@ -173,7 +177,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         return None
     except Cut as cut:
         is_clean = False
-        record.status = record.status or 401
+        record.status = record.status if record.is_answered else 401
         record.cut_by = cut.cause
         plane.report.metrics.connection_cut(cut.cause)
         client.break_off()
@@ -194,6 +198,12 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         if upstream is not None:
             upstream.end_exchange(is_clean=is_clean)
         plane.report.finish(record, clock.boot())
+
+
+def end_before_it_begins(token: Verified, route: Route, plane: "Plane") -> None:
+    """Judge anew a stream or tunnel whose application took its time to begin it, before anybody hears of it. Raises Cut."""
+    if (cause := cause_to_end(token, route, plane)) is not None:
+        raise Cut(cause)
 
 
 def may_repeat(head: RequestHead, pool: "Pool | Balancer") -> bool:
@@ -226,6 +236,8 @@ async def tunnel(
     refuse_wrong_handshake(head, answer)
     verdict, route = record.verdict, record.route
     assert type(verdict) is Allow and route is not None
+    if verdict.token is not None:
+        end_before_it_begins(verdict.token, route, plane)
     record.is_answered = True
     client.is_persistent = False
     ends = Tunnel(client, upstream, plane, token=verdict.token, route=route, is_websocket=is_websocket)

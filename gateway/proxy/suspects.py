@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TURN_S: Final = 0.002
 CLOSED_IN_ONE_TURN: Final = 64  # the kernel has its 20 µs of work with each after the turn
+WRITTEN_WITHIN_S: Final = 2.0
 _AFTER_A_DEFECT_S: Final = 0.05
 
 
@@ -58,8 +59,9 @@ async def wait_until_judged(plane: "Plane") -> None:
 
 
 async def wait_until_written(plane: "Plane") -> None:
-    """Until all that was cut is closed, counted and logged."""
-    while plane.live.unclosed or plane.live.unwritten:  # noqa: ASYNC110 - a few turns of the loop, at the worker's end
+    """Until all that was cut is closed, counted and logged; at the worker's end, which no defect holds up for ever."""
+    deadline = plane.loop.time() + WRITTEN_WITHIN_S
+    while (plane.live.unclosed or plane.live.unwritten) and plane.loop.time() < deadline:  # noqa: ASYNC110 - a few turns
         await asyncio.sleep(0)
 
 
@@ -81,14 +83,16 @@ def _take_a_turn(plane: "Plane") -> None:
 
 
 def _turn(plane: "Plane") -> None:
-    live = plane.live
-    is_sound = _work(plane)
-    if not is_sound:  # the one that could not be ended stays a suspect, and the fact unacknowledged
-        plane.loop.call_later(_AFTER_A_DEFECT_S, _turn, plane)
-    elif live.suspects or live.unclosed or live.unwritten:
-        plane.loop.call_soon(_turn, plane)
-    else:
-        live.is_in_turn = False
+    live, is_sound = plane.live, False
+    try:
+        is_sound = _work(plane)
+    finally:
+        if not is_sound:  # the one that could not be ended stays a suspect, and the fact unacknowledged
+            plane.loop.call_later(_AFTER_A_DEFECT_S, _turn, plane)
+        elif live.suspects or live.unclosed or live.unwritten:
+            plane.loop.call_soon(_turn, plane)
+        else:
+            live.is_in_turn = False
 
 
 def _work(plane: "Plane") -> bool:
@@ -107,13 +111,22 @@ def _work(plane: "Plane") -> bool:
     if live.suspects and is_sound:
         return True
     for _ in range(min(len(live.unclosed), CLOSED_IN_ONE_TURN)):
-        live.unclosed.popleft()()
+        close = live.unclosed.popleft()
+        try:
+            close()
+        except Exception as error:  # perhaps one side is closed, and the other is not
+            live.unclosed.append(close)
+            plane.report.broken(error)
+            is_sound = False
     if live.unclosed:
         return is_sound
     if not live.suspects:
         live.settled.set()
     while live.unwritten:
-        live.unwritten.popleft().set(None)
+        try:
+            live.unwritten.popleft().set(None)
+        except Exception as error:
+            plane.report.broken(error)
         if perf_counter() >= until:
             break
     return is_sound

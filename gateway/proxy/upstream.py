@@ -134,6 +134,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         return body
 
+    @property
+    def is_end_here(self) -> bool:
+        """Whether what is here ends as a chunked body does. Taken for its end wrongly, the answer is judged a moment later."""
+        return self._buffer.endswith(b"0\r\n\r\n")
+
     def relay_body(self, head: bytes, decoder: Decoder, *, is_chunked_out: bool) -> bool:
         """Send `head`, then relay the body to the client as it comes. True when it ended already; else `finished` tells.
 

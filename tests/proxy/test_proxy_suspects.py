@@ -11,6 +11,7 @@ from exchanging import alice, request, serving, until
 from gateway.enforce.verified import Verified
 from gateway.proxy import suspects
 from gateway.proxy.plane import Plane
+from gateway.proxy.steps import Wait
 from gateway.proxy.suspects import wait_until_judged, wait_until_written
 from gateway.revocation.entry import PERMANENT, Entry, Kind, Revocation
 from gateway.routes.route import Route
@@ -31,11 +32,14 @@ class Application:
     def __init__(self) -> None:
         self.live: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self.seen = b""  # of what clients sent after their head
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (head := await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /public/"):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         self.live.append((reader, writer))
+        await self.may_begin.wait()
         if b"Upgrade: custom/1" in head:
             writer.write(SWITCH)
         elif not head.startswith(b"POST"):
@@ -147,6 +151,53 @@ async def test_who_goes_on_is_asked_once_and_goes_on(start: Start, application: 
         application.live[0][1].write(b"6\r\nsecret\r\n")
         assert await client.reader.readuntil(SECRET)
         assert len(gateway.plane.live) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "lines"), [("/", ()), ("/to-the-end", ()), ("/", UPGRADE)], ids=["stream", "no length", "tunnel"]
+)
+async def test_what_the_application_begins_late_does_not_begin_for_whoever_was_revoked_meanwhile(
+    start: Start, application: Application, path: str, lines: tuple[str, ...]
+) -> None:
+    """Nothing of it was live when the fact was acknowledged, so nobody waited for its end [W1]."""
+    application.may_begin.clear()
+    async with serving(application) as port:
+        gateway = await start(port)
+        client = await gateway.connect()
+        await client.send(request(path, *lines, token=alice()) + (SECRET if lines else b""))
+        await until(lambda: application.live)
+        revoke_alice(gateway)
+        await wait_until_judged(gateway.plane)
+        application.may_begin.set()
+        assert await client.read_to_end() == b""
+        assert (application.seen, cuts(gateway), len(gateway.plane.live)) == (b"", 1, 0)
+        await until(lambda: not gateway.plane.pools["app"].load)
+
+
+async def test_a_defect_while_one_is_closed_or_written_down_holds_up_no_other(start: Start, application: Application) -> None:
+    async with serving(application) as port:
+        plane = (await start(port)).plane
+        tries: list[str] = []
+
+        def close() -> None:
+            tries.append("close")
+            if tries.count("close") == 1:
+                raise ZeroDivisionError("a defect of ours")
+
+        class Unwritable(Wait[None]):
+            def set(self, value: None) -> None:
+                tries.append("write down")
+                raise ZeroDivisionError("another one")
+
+        good: Wait[None] = Wait()
+        suspects.close_later(close, plane)
+        suspects.write_down_later(Unwritable(), plane)
+        suspects.write_down_later(good, plane)
+        await wait_until_judged(plane)
+        assert tries.count("close") == 2, "perhaps one side was closed, and the other was not"
+        await until(lambda: good.is_done and not plane.live.is_in_turn)
+        await wait_until_written(plane)
+        assert tries.count("write down") == 1
 
 
 # Not a byte of a suspect passes, though its turn has not come.
