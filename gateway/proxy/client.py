@@ -243,6 +243,10 @@ class ClientConnection(asyncio.Protocol):
             return address
         return self.peer
 
+    def has_here(self, head: RequestHead) -> bool:
+        """Whether the whole body came with the head: nobody can be slow with it any more. Not asked of chunked ones."""
+        return head.content_length is not None and len(self._buffer) >= head.content_length
+
     @property
     def has_gathered(self) -> bool:
         """The whole body was waited for, and is here."""

@@ -77,7 +77,7 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
                 now, boot = clock.wall(), clock.boot()
                 continue
             if head.has_body and uploads is None and not client.has_gathered:
-                is_crowded = not route.is_own and plane.uploads[route.upstream].is_full
+                is_crowded = not route.is_own and plane.uploads[route.upstream].is_full and not client.has_here(head)
                 if route.is_own or (is_crowded and is_small(head)):
                     if head.expects_continue:
                         client.transport.write(CONTINUE)

@@ -5,21 +5,25 @@
       witness.lock   held by the worker that writes, for as long as it lives; inside: the run of its gateway
 
 A worker that is live takes the lock if nobody has it, and writes the file anew from its view. From then on it appends what the
-log brings *before* it acknowledges it. So what a complete receipt speaks of is in the file, unless the disk is late: nothing
-waits for it longer than `WITHIN_S`, and after that not at all until it has caught up. When more was appended than there are
+log brings *before* it acknowledges it. So what a complete receipt speaks of is in the file, unless the disk is late (nothing
+waits for it longer than `WITHIN_S`, and after that not at all until it has caught up), this worker hangs, or it is writing the
+file anew: then others acknowledge, and the file does not say so. When more was appended than there are
 facts, the file is written anew beside the old one. Whoever takes the lock next does the same, so nothing depends on the old
 file being readable.
 
-When it cannot be written (a full disk), it vouches for nothing any more: that is noted in place, which needs no space. It is
-tried again every few seconds, whole. After a flush that failed a file is never appended to: what such a disk holds is unknown.
+When it cannot be written (a full disk), it vouches for nothing any more: that is noted in place, which needs no space; a disk
+that does not take that either leaves it as it was, and that is told. It is tried again every few seconds, whole. After a flush
+that failed a file is never appended to: what such a disk holds is unknown.
 
 Disk and thread are this file's; loops over facts run on the event loop, in pieces of a few milliseconds. Decides nothing.
 """
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -276,12 +280,18 @@ class Witness:
         """For a while. Until it is written again the old one vouches for nothing, and its facts are what they were."""
         self._on_problem("write")
         if not self._is_told:
-            _log.error("the witness file cannot be written, and vouches for nothing until it can: %s", error)
-        self._is_told = self._is_rewrite_due = True
+            _log.error("the witness file cannot be written: %s", error)
+        is_told, self._is_told = self._is_told, True
+        self._is_rewrite_due = True
         self._waiting = []
         self._again_at = self._clock.boot() + AGAIN_AFTER_S
-        with suppress(OSError):
+        try:
             await self._in_thread(lambda: _disown(self._file))
+        except FileNotFoundError:
+            return
+        except OSError as unnoted:
+            if not is_told:
+                _log.error("nor can that be noted in it, so after a loss of the store it would be believed whole: %s", unnoted)
 
     # The lock.
 
@@ -292,8 +302,7 @@ class Witness:
         try:
             if self._lock < 0:
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-                self._lock = os.open(self._file.with_suffix(".lock"), flags, 0o600)
+                self._lock = _open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.pwrite(self._lock, self.run.encode().ljust(RUN_LENGTH), 0)
         except BlockingIOError:
@@ -330,7 +339,7 @@ class _Unusable(Exception):
 
 def _read(path: Path, keys: Sequence[bytes], *, whole: bool) -> Testimony:
     """Raises OSError, _Unusable."""
-    with path.open("rb") as file:
+    with open(_open(path, os.O_RDONLY), "rb") as file:
         first = file.read(FRAMES_AT)
         head = read_head(first, keys)
         if head is None:
@@ -359,7 +368,17 @@ def _follows(before: Standing, now: Standing, entries: Iterable[Entry]) -> bool:
 
 def _create(file: Path) -> int:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    file.unlink(missing_ok=True)
+    return _open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+
+def _open(file: Path, flags: int) -> int:
+    """A file of its own, and nothing that somebody laid there to have us write elsewhere, or wait. Raises OSError."""
+    descriptor = os.open(file, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no regular file", str(file))
+    return descriptor
 
 
 def _put_in_place(descriptor: int, beside: Path, file: Path, proof: bytes) -> None:
@@ -382,7 +401,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _disown(file: Path) -> None:
     """Say in place that something is missing: that needs no space."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = _open(file, os.O_RDWR)
     try:
         proof = read_proof(os.pread(descriptor, FRAME_BYTES, HEAD_BYTES))
         os.pwrite(descriptor, pack_proof(replace(proof, is_whole=False)), HEAD_BYTES)

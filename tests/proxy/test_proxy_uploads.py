@@ -29,6 +29,9 @@ async def crowded(gateway: DataPlane, begun: bytes) -> list[RawClient]:
     return slow
 
 
+AT_ONCE = bytes(20_000)  # more than is waited for, and here with its head
+
+
 @pytest.mark.parametrize("begun", [LARGE + b"a beginning", LARGE, CHUNKED, SMALL + b"half"])
 async def test_slow_bodies_leave_connections_for_whatever_has_none_or_brings_it(
     start: Start, backend: RecordingBackend, begun: bytes
@@ -39,11 +42,12 @@ async def test_slow_bodies_leave_connections_for_whatever_has_none_or_brings_it(
     for _ in range(5):
         assert (await client.ask(request("/public/"))).status == 200
         assert (await client.ask(SMALL + b"0123456789")).status == 200
+        assert (await client.ask(request("/public/", method="POST", body=AT_ONCE))).status == 200
     hesitant = await begin(gateway, SMALL + b"01234")
     assert (await client.ask(request("/public/"))).status == 200
     await hesitant.send(b"56789")
     assert (await hesitant.read_reply()).status == 200
-    assert {received.body for received in backend.requests} == {b"", b"0123456789"}
+    assert {received.body for received in backend.requests} == {b"", b"0123456789", AT_ONCE}
     assert "3 of 3, 0 waiting" in told(gateway)
     assert not any(client.reader.at_eof() for client in slow)
 
@@ -53,13 +57,15 @@ async def test_a_large_upload_waits_for_a_place_until_one_has_gone_or_is_complet
 ) -> None:
     gateway = await start(backend.port, upstream=UPSTREAM)
     first, second, last = await crowded(gateway, LARGE)
-    waiting = await begin(gateway, LARGE + bytes(100_000))
+    waiting = await begin(gateway, LARGE + bytes(10_000))
     await until(lambda: "3 of 3, 1 waiting" in told(gateway))
+    await waiting.send(bytes(90_000))
     first.close()
     assert (await waiting.read_reply()).status == 200
     third = await begin(gateway, LARGE)
     await until(lambda: "3 of 3, 0 waiting" in told(gateway))
-    waiting = await begin(gateway, LARGE + bytes(100_000))
+    waiting = await begin(gateway, LARGE + bytes(10_000))
+    await waiting.send(bytes(90_000))
     await second.send(bytes(100_000))
     assert (await second.read_reply()).status == 200
     assert (await waiting.read_reply()).status == 200
