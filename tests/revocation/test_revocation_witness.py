@@ -1,7 +1,9 @@
 """The witness file's bytes: what was written is read, torn and damaged are told apart, a stranger's file says nothing [L5]."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
