@@ -349,7 +349,7 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for_and_said_once(
         await eventually(lambda: "cannot be used, waiting for it" in caplog.text)
         await eventually(lambda: [worker.state for worker in gateway.supervisor.workers()] == ["running", "running"])
         status, _, text = await gateway.call("GET", "/readyz?verbose", None)
-        assert (status, text.splitlines()[0]) == (503, "[-] store: no answer")
+        assert (status, text.splitlines()[0]) == (503, "[-] store: not to be used; why: gateway status")
         assert await value(gateway, "gateway_store_up") == 0
         store_process.start()
         await eventually(lambda: "answers again" in caplog.text)

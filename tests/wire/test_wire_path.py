@@ -21,7 +21,7 @@ BYPASS = [
     b"%c0%af", b"%c0%ae", b"%C3", b"%ff", b"#", b"\xc3\xa9", b" ", b"\t", b"\x00",
 ]
 # fmt: on
-pieces = st.sampled_from(4 * HONEST + BYPASS)
+pieces = st.sampled_from(10 * HONEST + BYPASS)  # with fewer honest ones most examples are refused, which shows nothing here
 targets = st.lists(pieces, max_size=7).map(lambda pieces: b"/" + b"".join(pieces))
 queries = st.binary(max_size=12).map(lambda raw: b"?" + raw)
 
