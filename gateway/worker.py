@@ -236,7 +236,8 @@ class Worker:
         """This host's memory of the log, for the day on which all its workers and the store die at once [L5]."""
         store, keys = self._config.store, [derived(secret, WITNESS_PURPOSE) for secret in self._secrets]
         address = address_of(without_password(store.url))
-        return Witness(store.directory, keys, address, self._boot.incarnation, self._clock, self._metrics.witness_problem)
+        told, boot = self._metrics.witness_problem, self._boot
+        return Witness(store.directory, keys, address, boot.incarnation, self._clock, told, seat=boot.seat)
 
     def _forget_record(self, entry: Entry, inside: Inside) -> None:
         """The log says that a session, or an account, is not what it was: its records are read again [S1]."""

@@ -83,6 +83,7 @@ async def following(
     witness: Path | None = None,
     run: str = "",
     address: str = "store",
+    seat: int = 0,
 ) -> AsyncIterator[Following]:
     """A follower that runs until the end of the block. `witness` is the folder of its host's file, `run` its gateway's."""
     clock = clock or Clock()
@@ -103,7 +104,7 @@ async def following(
         on_poison=poisoned.append,
         label="worker 0",
         log_seen=log_seen,
-        witness=Witness(witness, [WITNESS_KEY], address, incarnation, clock, problems.append) if witness else None,
+        witness=Witness(witness, [WITNESS_KEY], address, incarnation, clock, problems.append, seat=seat) if witness else None,
     )
     task = asyncio.create_task(follower.run())
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError
+from gateway.private_files import create_private, flush_folder, write_all
 from gateway.tokens import base64url
 from gateway.tokens.seal import SECRET_BYTES
 
@@ -41,20 +42,16 @@ def _make(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     beside = path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = create_private(beside)
     try:
-        os.write(descriptor, base64url.encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
+        write_all(descriptor, base64url.encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
         os.fsync(descriptor)
         with suppress(FileExistsError):  # another process was first; its secret is the one
             os.link(beside, path)
     finally:
         os.close(descriptor)
         beside.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent)
 
 
 def _read(path: Path) -> tuple[bytes, ...]:

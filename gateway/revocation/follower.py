@@ -235,7 +235,7 @@ class Follower:
                 await self._recovery.write_back(self._view, target, reply.run_id, age_s)
         elif not reply.waiting:
             await self._read_snapshot(reply)
-        if self._witness is not None and self._recovery.merged and self._witness.has_ended(self._recovery.dead_run):
+        if self._witness is not None and self._recovery.merged and await self._witness.has_ended(self._recovery.dead_run):
             await self._recovery.strike_the_dead()
         return self._position is not None
 

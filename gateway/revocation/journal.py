@@ -11,13 +11,13 @@ Repeating is harmless: the log appends one id once. Per process: one file, one t
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.errors import GatewayError, StoreError
+from gateway.private_files import write_private
 from gateway.revocation.entry import Kind, Revocation
 from gateway.revocation.log import RevocationLog
 
@@ -95,16 +95,8 @@ class Journal:
 
     def _write(self) -> None:
         """The whole file anew, put in its place in one step: it is short, and half a line is no promise."""
-        beside = self._file.with_suffix(".new")
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            for facts in self._pending.values():
-                os.write(descriptor, json.dumps({"facts": [asdict(fact) for fact in facts]}).encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        beside.replace(self._file)
+        lines = (json.dumps({"facts": [asdict(fact) for fact in facts]}) + "\n" for facts in self._pending.values())
+        write_private(self._file, "".join(lines).encode())
 
 
 def leftovers(folder: Path, processes: int) -> list[int]:

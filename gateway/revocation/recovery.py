@@ -32,7 +32,8 @@ from gateway.revocation.entry import KINDS
 from gateway.revocation.keys import KEYS, LEAVE, MEMBERS, MERGE, RECOVER
 from gateway.revocation.lineage import History
 from gateway.revocation.view import Fact, View
-from gateway.revocation.witness import RUN_LENGTH, Testimony
+from gateway.revocation.witness import Testimony
+from gateway.revocation.witness_lock import RUN_LENGTH
 from gateway.store.client import Argument, Store
 from gateway.store.scripts import run_script
 

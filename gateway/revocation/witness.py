@@ -38,7 +38,6 @@ from gateway.revocation.view import Fact
 HEAD_BYTES: Final = 464
 FRAME_BYTES: Final = 48
 FRAMES_AT: Final = HEAD_BYTES + FRAME_BYTES
-RUN_LENGTH: Final = 16
 LONGEST_ID: Final = 34
 _FORMAT: Final = 1
 _CRC_BYTES: Final = 4

@@ -1,38 +1,36 @@
 """Keeping the witness file (witness.py): one worker of a host writes it, all of them read it before they believe a store [L5].
 
     DIRECTORY/
-      witness        0600, put in its place in one step and flushed; then appended to, a batch at a time, flushed each time
-      witness.lock   held by the worker that writes, for as long as it lives; inside: the run of its gateway
+      witness           0600, put in its place in one step and flushed; then appended to, a batch at a time, flushed each time
+      witness.lock      held by the worker that writes; inside, how far the file is on the disk
+      witness.behind    what was acknowledged although the file was not known to have it        (both: witness_lock.py)
 
-A worker that is live takes the lock if nobody has it, and writes the file anew from its view. From then on it appends what the
-log brings *before* it acknowledges it. So what a complete receipt speaks of is in the file, unless the disk is late (nothing
-waits for it longer than `WITHIN_S`, and after that not at all until it has caught up), this worker hangs, or it is writing the
-file anew: then others acknowledge, and the file does not say so. When more was appended than there are
-facts, the file is written anew beside the old one. Whoever takes the lock next does the same, so nothing depends on the old
-file being readable.
+A live worker takes the lock if nobody has it, and writes the file anew from its view. From then on it appends what the log brings
+*before* it acknowledges it. Every other worker waits, before it acknowledges, until that is published. So what a complete
+receipt speaks of is in the file, or it is marked that it may not be: nobody waits longer than `WITHIN_S` for a writer that
+hangs, writes the file anew, or has a bad disk. A file that ends before a mark vouches for nothing; as soon as it has come so far
+it does again.
 
-When it cannot be written (a full disk), it vouches for nothing any more: that is noted in place, which needs no space; a disk
-that does not take that either leaves it as it was, and that is told. It is tried again every few seconds, whole. After a flush
-that failed a file is never appended to: what such a disk holds is unknown.
+When more was appended than there are facts, the file is written anew beside the old one. Whoever takes the lock next does the
+same, so nothing depends on the old file being readable. What cannot be written is tried again every few seconds, whole: after a
+flush that failed a file is never appended to, for what such a disk holds is unknown.
 
-Disk and thread are this file's; loops over facts run on the event loop, in pieces of a few milliseconds. Decides nothing.
+Disk and threads are this file's; loops over facts run on the event loop, in pieces of a few milliseconds. Decides nothing.
 """
 
 import asyncio
-import errno
-import fcntl
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
+from gateway.private_files import create_private, open_private, put_in_place, write_all
 from gateway.revocation.continuity import Position
 from gateway.revocation.entry import NEWS, Entry
 from gateway.revocation.view import View
@@ -40,7 +38,6 @@ from gateway.revocation.witness import (
     FRAME_BYTES,
     FRAMES_AT,
     HEAD_BYTES,
-    RUN_LENGTH,
     Head,
     Proof,
     Testimony,
@@ -53,6 +50,7 @@ from gateway.revocation.witness import (
     read_proof,
     read_testimony,
 )
+from gateway.revocation.witness_lock import RUN_LENGTH, Reached, WitnessLock, lacks
 
 WITHIN_S: Final = 0.25
 AGAIN_AFTER_S: Final = 5.0
@@ -61,6 +59,7 @@ PROOF_EVERY_S: Final = 5.0
 SPARE_FRAMES: Final = 8192
 MOST_WAITING: Final = 65_536
 TAIL_BYTES: Final = 2048 * FRAME_BYTES
+_LOOK_EVERY_S: Final = 0.001  # the writer's flush takes one to four milliseconds
 _PIECE_BYTES: Final = 1024 * FRAME_BYTES
 
 T = TypeVar("T")
@@ -94,6 +93,8 @@ class Witness:
         incarnation: str,
         clock: Clock,
         on_problem: Callable[[str], None] = lambda problem: None,
+        *,
+        seat: int = 0,
     ) -> None:
         self._file = folder / "witness"
         self._keys = tuple(keys)
@@ -102,17 +103,21 @@ class Witness:
         self._clock = clock
         self._on_problem = on_problem
         self._thread = ThreadPoolExecutor(1, "witness")
+        self._lock = WitnessLock(folder, self.run, seat)
+        self._lock_thread = ThreadPoolExecutor(1, "witness-lock")  # its own: the other one may hang in a flush
+        self._stuck: asyncio.Future[Any] | None = None  # what that one has not answered in time
         self._task: asyncio.Task[None] | None = None
-        self._lock = -1
         self._is_ours = False
         self._descriptor = -1
+        self._try_at = 0.0  # to take the lock, when there is nothing new: its holder may have died
         self._again_at = 0.0
         self._quiet_until = 0.0
-        self._is_told = self._is_late = self._is_awaited = False
+        self._is_told = self._is_late = False
         # per file
         self._standing: Standing | None = None
         self._proof = Proof()
         self._waiting: list[bytes] = []
+        self._unkept: Reached | None = None  # what comes before the next acknowledgement
         self._is_proof_due = False
         self._is_rewrite_due = True
         self._appended = 0
@@ -135,31 +140,48 @@ class Witness:
             self._tell(unusable.problem, f"{self._file} {unusable}: it is left out")
         return None
 
-    def has_ended(self, run: str) -> bool:
+    async def has_ended(self, run: str) -> bool:
         """Whether there was such a run and its workers are gone: the lock is free, or one of our own run has it."""
-        return run not in ("", self.run) and (self._take_lock() or self._holder() == self.run)
+        if run in ("", self.run):
+            return False
+        try:
+            return await self._take_lock() or await self._ask(self._lock.holder) == self.run
+        except (OSError, TimeoutError) as error:
+            self._fail(error)
+            return False
 
     def keep(self, view: View, standing: Standing, entries: Sequence[Entry], *, is_proof: bool) -> None:
         """This live worker stands there, after it has applied these entries. Begins to write, if it is this worker that does."""
-        if self._clock.boot() < self._again_at or not self._take_lock():
-            return
+        now, is_first = self._clock.boot(), self._standing is None
         self._note(view, standing, entries, is_proof=is_proof)
-        if self._is_rewrite_due or self._waiting or self._is_proof_due:
-            self._is_awaited = self._is_awaited or bool(entries) or self._is_rewrite_due
-            if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._write(view))
+        if entries or is_first:
+            self._unkept = Reached.of(standing.log, standing.position)
+        is_mine = self._is_ours or bool(entries) or now >= self._try_at
+        is_due = self._waiting or self._is_proof_due or (self._is_rewrite_due and is_mine)
+        if is_due and now >= self._again_at and (self._task is None or self._task.done()):
+            self._try_at = now + PROOF_EVERY_S
+            self._task = asyncio.create_task(self._write(view))
 
     async def settled(self) -> None:
-        """What was to be kept is on the disk when this returns, unless the disk is late or full. Before anybody is told of it."""
-        if self._is_awaited and self._task is not None and not self._is_late:
-            await asyncio.wait({self._task}, timeout=WITHIN_S)
-            if not self._task.done():
-                self._is_late = True
+        """What was to be kept is on the disk, or it is marked that it may not be. Before anybody is told that it was applied."""
+        wanted, self._unkept = self._unkept, None
+        if wanted is None:
+            return
+        try:
+            if await self._is_kept(wanted):
+                self._is_late = False
+                return
+            if not self._is_late and not self._is_told:
                 self._on_problem("late")
-                if self._clock.boot() >= self._quiet_until:
-                    self._quiet_until = self._clock.boot() + QUIET_S
-                    _log.error("the witness file is late by more than %s s: nothing waits for it meanwhile", WITHIN_S)
-        self._is_awaited = False
+            self._is_late = True
+            await self._ask(lambda: self._lock.mark(wanted))
+        except (OSError, TimeoutError) as error:
+            self._is_late = True
+            self._on_problem("unmarked")
+            if self._clock.boot() >= self._quiet_until:
+                self._quiet_until = self._clock.boot() + QUIET_S
+                why = str(error) or "the disk hangs"
+                _log.error("the witness file may lack what is acknowledged, and that cannot be noted: %s", why)
 
     async def close(self) -> None:
         """Write what waits, for a moment, and give the file free. What the disk still has in its hands is closed behind it."""
@@ -168,20 +190,40 @@ class Witness:
             await asyncio.wait({self._task}, timeout=WITHIN_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for descriptor in (self._descriptor, self._lock):
-            self._close_behind(descriptor)
-        self._descriptor = self._lock = -1
-        self._thread.shutdown(wait=False)
+        self._close_behind(self._descriptor)
+        self._descriptor = -1
+        self._lock_thread.submit(self._lock.close)
+        for thread in (self._thread, self._lock_thread):
+            thread.shutdown(wait=False)
 
     def _close_behind(self, descriptor: int) -> None:
         """Not before the thread is done with it."""
         if descriptor >= 0:
             self._thread.submit(os.close, descriptor)
 
+    async def _is_kept(self, wanted: Reached) -> bool:
+        """Wait until the file has it, for a moment; not again while the file is late."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + WITHIN_S
+        while True:
+            published = await self._ask(self._lock.published)
+            if published is not None and published.covers(wanted):
+                return True
+            left_s = deadline - loop.time()
+            is_failing = self._is_ours and self._clock.boot() < self._again_at
+            if self._is_late or is_failing or left_s <= 0:
+                return False
+            if self._task is not None and not self._task.done():
+                await asyncio.wait({self._task}, timeout=left_s)
+            else:
+                await asyncio.sleep(_LOOK_EVERY_S)
+
     # What is to be written.
 
     def _note(self, view: View, standing: Standing, entries: Sequence[Entry], *, is_proof: bool) -> None:
         before, self._standing = self._standing, standing
+        if not self._is_ours:
+            return
         if before is None or not _follows(before, standing, entries):
             self._is_rewrite_due = True
         if not self._is_rewrite_due:
@@ -205,8 +247,10 @@ class Witness:
     # Writing.
 
     async def _write(self, view: View) -> None:
-        """All that is due; one at a time."""
+        """All that is due; one at a time. By whoever has the lock."""
         try:
+            if not await self._take_lock():
+                return
             while True:
                 if self._is_rewrite_due or self._appended > len(view) + SPARE_FRAMES:
                     if not await self._rewrite(view):
@@ -217,22 +261,25 @@ class Witness:
                     break
             if self._is_told:
                 _log.warning("the witness file is written again")
-            self._is_told = self._is_late = False
+            self._is_told = False
         except (OSError, ValueError) as error:
-            await self._give_up(error)
+            self._fail(error)
 
     async def _append(self) -> None:
         frames, self._waiting = self._waiting, []
         proof, self._is_proof_due = pack_proof(self._proof) if self._is_proof_due else b"", False
         self._appended += len(frames)
         descriptor = self._descriptor
+        assert self._standing is not None
+        reached = Reached.of(self._standing.log, self._standing.position)
 
         def write() -> None:
             if proof:
                 os.pwrite(descriptor, proof, HEAD_BYTES)
             if frames:
-                _write_all(descriptor, b"".join(frames))
+                write_all(descriptor, b"".join(frames))
                 os.fdatasync(descriptor)
+                self._lock.publish(reached)
 
         await self._in_thread(write)
 
@@ -242,7 +289,7 @@ class Witness:
         standing, epoch = self._standing, view.epoch
         self._waiting, self._is_rewrite_due, self._is_proof_due = [], False, False
         beside = self._file.with_suffix(".new")
-        descriptor = await self._in_thread(lambda: _create(beside))
+        descriptor = await self._in_thread(lambda: create_private(beside))
         is_kept = False
         try:
             head = Head(standing.log, standing.position.epoch, self.address, self.run)
@@ -261,6 +308,7 @@ class Witness:
             await self._write_piece(descriptor, piece)
             await self._in_thread(lambda: _put_in_place(descriptor, beside, self._file, pack_proof(self._proof)))
             is_kept = True
+            await self._in_thread(lambda: self._lock.publish(Reached.of(standing.log, standing.position)))
         finally:
             if is_kept:
                 descriptor, self._descriptor = self._descriptor, descriptor
@@ -273,53 +321,34 @@ class Witness:
         return True
 
     async def _write_piece(self, descriptor: int, piece: list[bytes]) -> list[bytes]:
-        await self._in_thread(lambda: _write_all(descriptor, b"".join(piece)))
+        await self._in_thread(lambda: write_all(descriptor, b"".join(piece)))
         return []
 
-    async def _give_up(self, error: Exception) -> None:
-        """For a while. Until it is written again the old one vouches for nothing, and its facts are what they were."""
+    def _fail(self, error: Exception) -> None:
+        """For a while. The file's facts are what they were; what is acknowledged meanwhile is marked."""
         self._on_problem("write")
         if not self._is_told:
             _log.error("the witness file cannot be written: %s", error)
-        is_told, self._is_told = self._is_told, True
-        self._is_rewrite_due = True
+        self._is_told = self._is_rewrite_due = True
         self._waiting = []
         self._again_at = self._clock.boot() + AGAIN_AFTER_S
-        try:
-            await self._in_thread(lambda: _disown(self._file))
-        except FileNotFoundError:
-            return
-        except OSError as unnoted:
-            if not is_told:
-                _log.error("nor can that be noted in it, so after a loss of the store it would be believed whole: %s", unnoted)
 
-    # The lock.
+    async def _take_lock(self) -> bool:
+        """Whether it is this worker that writes. Raises OSError, TimeoutError."""
+        if not self._is_ours and await self._ask(self._lock.take):
+            self._is_ours = True
+        return self._is_ours
 
-    def _take_lock(self) -> bool:
-        """Whether it is this worker that writes."""
-        if self._is_ours:
-            return True
-        try:
-            if self._lock < 0:
-                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._lock = _open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.pwrite(self._lock, self.run.encode().ljust(RUN_LENGTH), 0)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._again_at = self._clock.boot() + AGAIN_AFTER_S
-            self._on_problem("write")
-            if not self._is_told:
-                _log.error("the witness file cannot be written: %s", error)
-            self._is_told = True
-            return False
-        self._is_ours = True
-        return True
-
-    def _holder(self) -> str:
-        """The run of whoever has the lock."""
-        return os.pread(self._lock, RUN_LENGTH, 0).decode("ascii", "replace").strip() if self._lock >= 0 else ""
+    async def _ask(self, work: Callable[[], T]) -> T:
+        """In the lock's thread, for a moment. Raises TimeoutError, and at once while a disk has not answered the last time."""
+        if self._stuck is not None and not self._stuck.done():
+            raise TimeoutError
+        asked = asyncio.get_running_loop().run_in_executor(self._lock_thread, work)
+        done, _ = await asyncio.wait({asked}, timeout=WITHIN_S)
+        if not done:
+            self._stuck = asked
+            raise TimeoutError
+        return asked.result()
 
     def _tell(self, problem: str, text: str) -> None:
         self._on_problem(problem)
@@ -339,7 +368,7 @@ class _Unusable(Exception):
 
 def _read(path: Path, keys: Sequence[bytes], *, whole: bool) -> Testimony:
     """Raises OSError, _Unusable."""
-    with open(_open(path, os.O_RDONLY), "rb") as file:
+    with open(open_private(path, os.O_RDONLY), "rb") as file:
         first = file.read(FRAMES_AT)
         head = read_head(first, keys)
         if head is None:
@@ -349,7 +378,8 @@ def _read(path: Path, keys: Sequence[bytes], *, whole: bool) -> Testimony:
             file.seek(FRAMES_AT + max(0, frames * FRAME_BYTES - TAIL_BYTES))
         testimony = read_testimony(head, read_proof(first[HEAD_BYTES:]), file.read())
     if testimony is not None:
-        return testimony
+        is_behind = whole and lacks(path.parent, head.log, testimony.position)
+        return replace(testimony, proof=replace(testimony.proof, is_whole=False)) if is_behind else testimony
     if not whole:
         return _read(path, keys, whole=True)
     raise _Unusable("damaged", "shows no position")
@@ -366,45 +396,7 @@ def _follows(before: Standing, now: Standing, entries: Iterable[Entry]) -> bool:
     return is_same and sequence == now.position.sequence
 
 
-def _create(file: Path) -> int:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    return _open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-
-
-def _open(file: Path, flags: int) -> int:
-    """A file of its own, and nothing that somebody laid there to have us write elsewhere, or wait. Raises OSError."""
-    descriptor = os.open(file, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file", str(file))
-    return descriptor
-
-
 def _put_in_place(descriptor: int, beside: Path, file: Path, proof: bytes) -> None:
     os.pwrite(descriptor, proof, HEAD_BYTES)
     os.fdatasync(descriptor)
-    beside.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    """A full disk may take a part of it; the next attempt says why."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _disown(file: Path) -> None:
-    """Say in place that something is missing: that needs no space."""
-    descriptor = _open(file, os.O_RDWR)
-    try:
-        proof = read_proof(os.pread(descriptor, FRAME_BYTES, HEAD_BYTES))
-        os.pwrite(descriptor, pack_proof(replace(proof, is_whole=False)), HEAD_BYTES)
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
+    put_in_place(beside, file)

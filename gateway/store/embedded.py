@@ -30,6 +30,7 @@ from typing import Final
 
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.lifeline import end_with_parent
+from gateway.private_files import write_private
 from gateway.store.binary import find_server
 from gateway.store.client import command, connect
 
@@ -75,7 +76,7 @@ class EmbeddedServer:
 
     def mark_declared(self) -> None:
         """From now on an empty store in this folder is a lost one."""
-        _write_flushed(self._directory / "state", _DECLARED)
+        write_private(self._directory / "state", _DECLARED.encode())
 
     async def start(self) -> str:
         """Start the server, or again after it ended, and wait until it answers. Its URL.
@@ -163,7 +164,7 @@ class EmbeddedServer:
 
     def _note_first_start(self) -> None:
         if not (self._directory / "state").exists() and not any((self._directory / "data").iterdir()):
-            _write_flushed(self._directory / "state", _FIRST_START)
+            write_private(self._directory / "state", _FIRST_START.encode())
 
     def _choose_socket(self) -> Path:
         if self._socket is not None:
@@ -239,19 +240,3 @@ def _read(file: Path) -> str:
         return file.read_text()
     except FileNotFoundError:
         return ""
-
-
-def _write_flushed(file: Path, text: str) -> None:
-    beside = file.with_suffix(".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, text.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    beside.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

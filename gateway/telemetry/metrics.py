@@ -73,7 +73,7 @@ WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "dropped")
 ADDRESS_STATES: Final = ("up", "ejected", "down")
 EJECTION_CAUSES: Final = ("unreachable", "answers", "check")
 SPAN_OUTCOMES: Final = ("delivered", "failed", "dropped")
-WITNESS_PROBLEMS: Final = ("write", "late", "damaged", "foreign")
+WITNESS_PROBLEMS: Final = ("write", "late", "unmarked", "damaged", "foreign")
 KEY_PLACES: Final = 16
 """So many of our own signing keys are told apart in a process's counters; a ring holds a handful."""
 

@@ -1,9 +1,5 @@
 """The witness file's bytes: what was written is read, torn and damaged are told apart, a stranger's file says nothing [L5]."""
 
-import os
-from pathlib import Path
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +19,6 @@ from gateway.revocation.witness import (
     read_proof,
     read_testimony,
 )
-from gateway.revocation.witnessing import _create, _open
 
 KEY, OTHER_KEY = b"ours", b"theirs"
 HEAD = Head("log", "123456", "address", "0123456789abcdef")
@@ -156,16 +151,3 @@ def test_L5_a_damaged_proof_proves_nothing(at: int, flip: int) -> None:
     assert read_proof(bytes(raw)) == PROOF
     raw[at] ^= flip
     assert read_proof(bytes(raw)) == Proof()
-
-
-def test_nothing_that_was_laid_in_its_place_is_written_to_or_waited_for(tmp_path: Path) -> None:
-    precious = tmp_path / "precious"
-    precious.write_text("not ours")
-    (tmp_path / "link").symlink_to(precious)
-    os.mkfifo(tmp_path / "pipe")
-    for name in ("link", "pipe"):
-        with pytest.raises(OSError, match=name):
-            _open(tmp_path / name, os.O_RDWR | os.O_CREAT)
-    os.close(_create(tmp_path / "link"))
-    assert precious.read_text() == "not ours"
-    assert (tmp_path / "link").stat().st_mode & 0o777 == 0o600

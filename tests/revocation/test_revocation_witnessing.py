@@ -41,9 +41,9 @@ async def log(store_process: StoreProcess) -> AsyncIterator[RevocationLog]:
 
 
 @asynccontextmanager
-async def life(url: str, host: Path, *, address: str = "store", run: str = "") -> AsyncIterator[Following]:
+async def life(url: str, host: Path, *, address: str = "store", run: str = "", seat: int = 0) -> AsyncIterator[Following]:
     """A gateway of one worker, live; its end is sudden."""
-    async with following(url, witness=host, run=run or secrets.token_hex(8), address=address) as worker:
+    async with following(url, witness=host, run=run or secrets.token_hex(8), address=address, seat=seat) as worker:
         await worker.until_live()
         yield worker
 
@@ -109,16 +109,20 @@ async def test_L5_a_receipt_is_not_complete_before_the_witness_has_it(
 
 
 class HeldFlush:
-    """A disk whose flushes take until it is let go."""
+    """A disk on which the flushes of these files take until it is let go."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         self.let_go = threading.Event()
         self.waiting = 0
+        self._names = names
+        self._fdatasync = os.fdatasync
         monkeypatch.setattr(os, "fdatasync", self._flush)
 
     def _flush(self, descriptor: int) -> None:
-        self.waiting += 1
-        self.let_go.wait(20)
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).name in self._names:
+            self.waiting += 1
+            self.let_go.wait(20)
+        self._fdatasync(descriptor)
 
 
 async def test_L5_a_receipt_waits_for_the_witness_s_flush(
@@ -127,7 +131,7 @@ async def test_L5_a_receipt_waits_for_the_witness_s_flush(
     monkeypatch.setattr("gateway.revocation.witnessing.WITHIN_S", 20.0)
     async with life(store_process.url, tmp_path) as worker:
         await until((tmp_path / "witness").exists)
-        held = HeldFlush(monkeypatch)
+        held = HeldFlush(monkeypatch, "witness")
         revoking = asyncio.create_task(log.revoke(ALICE))
         await until(lambda: bool(held.waiting))
         assert worker.view.find(ALICE.key), "it is enforced meanwhile"
@@ -142,12 +146,72 @@ async def test_L5_a_disk_that_is_late_holds_up_nobody_and_is_told(
 ) -> None:
     async with life(store_process.url, tmp_path) as worker:
         await until((tmp_path / "witness").exists)
-        held = HeldFlush(monkeypatch)
+        held = HeldFlush(monkeypatch, "witness")
         for session in ("one", "two", "three"):
             assert (await log.revoke(Revocation(Kind.SESSION, session))).enforced_by == 1
         assert worker.problems == ["late"], "it was waited for once"
+        assert not await _is_whole(tmp_path), "though nobody could write that into it"
         held.let_go.set()
         await until(lambda: _position(tmp_path) == worker.follower.statistics.position)
+        assert await _is_whole(tmp_path)
+
+
+async def test_L5_a_disk_that_takes_no_mark_either_holds_up_nobody_and_is_told(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with life(store_process.url, tmp_path) as worker:
+        await until((tmp_path / "witness").exists)
+        held = HeldFlush(monkeypatch, "witness", "witness.behind")
+        for session in ("one", "two", "three"):
+            assert (await log.revoke(Revocation(Kind.SESSION, session))).enforced_by == 1
+        assert worker.problems == ["late", "unmarked", "unmarked", "unmarked"]
+        held.let_go.set()
+        await until(lambda: _position(tmp_path) == worker.follower.statistics.position)
+        assert await _is_whole(tmp_path)
+
+
+async def test_L5_W2_a_file_whose_writer_was_fenced_vouches_for_nothing_until_it_has_caught_up(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    """The others acknowledge without it, and it counts as stopped: a complete receipt about what the file lacks."""
+    run = secrets.token_hex(8)
+    async with (
+        life(store_process.url, tmp_path, run=run) as writer,
+        life(store_process.url, tmp_path, run=run, seat=1) as other,
+    ):
+        await log.revoke(BLOCK)
+        await writer.follower._polling.acquire()  # it hangs
+        receipt = await log.revoke(ALICE)
+        assert (receipt.enforced_by, receipt.fenced, receipt.complete) == (1, 1, True)
+        assert not await _is_whole(tmp_path)
+        assert other.problems == ["late"]
+        writer.follower._polling.release()
+        await until(lambda: _position(tmp_path) == other.follower.statistics.position)
+        assert await _is_whole(tmp_path)
+        await writer.follower._polling.acquire()
+        receipt = await log.revoke(SESSION)
+        assert (receipt.enforced_by, receipt.complete) == (1, True)
+        since = other.view.complete_since
+    store_process.flush()
+    lost_at = int(Clock().wall())
+    async with life(store_process.url, tmp_path) as after:
+        assert after.view.find(ALICE.key) and after.view.find(BLOCK.key)
+        assert after.view.complete_since > max(since, lost_at), "what the file lacks is refused with all that is older"
+
+
+async def test_L5_what_comes_while_the_file_is_written_anew_is_not_missing_in_silence(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with life(store_process.url, tmp_path):
+        await log.revoke(BLOCK)
+    held = HeldFlush(monkeypatch, "witness.new")
+    async with life(store_process.url, tmp_path) as worker:
+        await until(lambda: bool(held.waiting))
+        assert (await log.revoke(ALICE)).complete
+        assert not await _is_whole(tmp_path), "the former life's, which ends before ALICE"
+        held.let_go.set()
+        await until(lambda: _position(tmp_path) == worker.follower.statistics.position)
+        assert await _is_whole(tmp_path)
 
 
 async def test_L5_a_store_that_has_all_that_the_witness_knew_is_believed_as_it_is(
@@ -287,7 +351,8 @@ async def test_L5_a_full_disk_is_told_and_the_file_vouches_for_nothing_until_it_
     clock = SetClock()
     async with following(store_process.url, witness=tmp_path, clock=clock) as worker:
         await worker.until_live()
-        await log.revoke(BLOCK)
+        many = [Revocation(Kind.SESSION, f"s{number}") for number in range(700)]
+        await log.revoke(BLOCK, *many)  # a file that is longer than the one with the marks, whose places are allocated
         reader = _reader(tmp_path, worker.clock)
         with no_space(tmp_path / "witness"):
             receipt = await log.revoke(ALICE)
@@ -297,7 +362,8 @@ async def test_L5_a_full_disk_is_told_and_the_file_vouches_for_nothing_until_it_
         assert testimony is not None and not testimony.is_whole
         assert BLOCK.key in {fact.key for fact in testimony.facts}
         clock.boot_ahead_s += 10
-        await until(lambda: _is_whole(tmp_path))
+        await until(lambda: _position(tmp_path) == worker.follower.statistics.position)
+        assert await _is_whole(tmp_path)
         testimony = await reader.read(whole=True)
         assert testimony is not None and ALICE.key in {fact.key for fact in testimony.facts}
 
@@ -325,8 +391,10 @@ def _reader(host: Path, clock: Clock) -> Witness:
     return Witness(host, [WITNESS_KEY], "store", "another", clock)
 
 
-def _is_whole(host: Path) -> bool:
-    return read_proof((host / "witness").read_bytes()[464:512]).is_whole
+async def _is_whole(host: Path) -> bool:
+    """What the next life would believe."""
+    testimony = await _reader(host, Clock()).read(whole=True)
+    return testimony is not None and testimony.is_whole
 
 
 def _kinds(host: Path) -> set[bytes]:
