@@ -4,6 +4,7 @@ And how tests are spread over the three processes that run them: one more than t
 do is waiting for gateways that start, tokens that expire, replicas that grow stale.
 """
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from gateway.store.client import Store, connect
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would all that tests start
 hypothesis.settings.register_profile("untimed", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("untimed")
 

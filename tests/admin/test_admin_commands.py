@@ -274,7 +274,10 @@ def test_following_goes_on_until_it_is_interrupted(gateway: People):
         gateway.call("POST", "/v1/users/shop%7Cfollowed/block", json={"reason": "after"})
         assert "text=after" in following.stdout.readline()
         following.send_signal(signal.SIGINT)
-        output, errors = following.communicate(timeout=PATIENCE_S)
+        try:
+            output, errors = following.communicate(timeout=PATIENCE_S)
+        finally:
+            following.kill()
     assert (following.returncode, output, errors) == (0, "", "")
 
 

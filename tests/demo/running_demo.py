@@ -26,7 +26,6 @@ def start(*arguments: str, command: tuple[str, ...] = ("-m", "gateway", "demo"))
         stderr=subprocess.STDOUT,
         text=True,
         env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
 
 
