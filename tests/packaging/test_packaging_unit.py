@@ -185,7 +185,7 @@ def test_its_exposure_is_what_the_page_says(adapted_unit: Path):
 
 def test_systemd_hears_that_it_is_ready(site: Site):
     assert settings("Type") == ["notify"]
-    assert "READY=1" in site.said().splitlines()
+    eventually(lambda: "READY=1" in site.said().splitlines())  # at its next turn, when it answers already that it is ready
 
 
 def test_reload_is_a_signal_that_it_takes_up(site: Site):
