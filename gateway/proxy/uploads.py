@@ -6,8 +6,8 @@ clients would hold all of them. So beyond the share
     a body of 16 KiB at most    is waited for, whole, before a connection is taken: who is slow with it holds his own only
     any other                   waits for a place, as long as a request may wait for a connection; then 502
 
-and whatever has no body, or brings one of an announced length with its head, never waits here. Below the share nothing is
-different.
+and whatever has no body, or brings one of an announced length with its head, never waits here. Below the share nothing
+is different.
 
 Owns who is under way and who waits, of one upstream in one worker. That a body is complete is noticed when a place is wanted.
 """

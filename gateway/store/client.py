@@ -54,8 +54,8 @@ def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: 
         client = _KINDS[found.kind](found, options)
     except ValueError as error:
         raise ConfigurationError([f"store.url: {error}"]) from error
-    try:
-        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # which connects nowhere
+    try:  # an option that nobody knows is told by the first connection that is made: now, and not connected
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     except TypeError as error:  # its text names the option, and no value
         raise ConfigurationError([f"store.url: {str(error).rpartition('() ')[2]}"]) from error
     return client

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from attacks.wire_gateway import at_once
@@ -134,7 +135,7 @@ class Walk:
     def _begin(self) -> None:
         for _ in range(2):
             person = Person(f"walker-{self._seed}-{len(self._people)}@example.com")
-            reply = eventually(lambda person=person: self._registered(person))  # type: ignore[misc]
+            reply = eventually(partial(self._registered, person))
             assert reply in (201, 409)
             self._people.append(person)
             self._sign_in(person)
@@ -155,8 +156,11 @@ class Walk:
                 del subjects["key"]
             subjects["user"] = f"idp|{subjects['user']}"
             visitor = Visitor(token, subjects)
-            eventually(lambda visitor=visitor: self._gateway.show(visitor.token).status == 200)  # type: ignore[misc]
+            eventually(partial(self._is_served, visitor))
             self._visitors.append(visitor)
+
+    def _is_served(self, visitor: Visitor) -> bool:
+        return self._gateway.show(visitor.token).status == 200
 
     def _registered(self, person: Person) -> int:
         return {201: 201, 409: 409}.get(Browser(self._gateway).register(person.email, person.password).status, 0)
