@@ -100,5 +100,5 @@ def find(program: str) -> str | None:
 
 
 def clean_environment() -> Mapping[str, str]:
-    """This environment without settings meant for a gateway of the person who runs the benchmark."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    """This environment without settings meant for a gateway of whoever runs the benchmark; what was compiled is kept."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "PYTHONDONTWRITE"))}

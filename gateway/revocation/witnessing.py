@@ -112,7 +112,7 @@ class Witness:
         self._try_at = 0.0  # to take the lock, when there is nothing new: its holder may have died
         self._again_at = 0.0
         self._quiet_until = 0.0
-        self._is_told = self._is_late = False
+        self._is_told = self._is_late = self._is_closed = False
         # per file
         self._standing: Standing | None = None
         self._proof = Proof()
@@ -165,7 +165,7 @@ class Witness:
     async def settled(self) -> None:
         """What was to be kept is on the disk, or it is marked that it may not be. Before anybody is told that it was applied."""
         wanted, self._unkept = self._unkept, None
-        if wanted is None:
+        if wanted is None or self._is_closed:
             return
         try:
             if await self._is_kept(wanted):
@@ -185,7 +185,9 @@ class Witness:
 
     async def close(self) -> None:
         """Write what waits, for a moment, and give the file free. What the disk still has in its hands is closed behind it."""
-        self._again_at = float("inf")
+        if self._is_closed:
+            return
+        self._is_closed, self._again_at = True, float("inf")
         if self._task is not None and not self._task.done():
             await asyncio.wait({self._task}, timeout=WITHIN_S)
             self._task.cancel()
@@ -328,7 +330,7 @@ class Witness:
         """For a while. The file's facts are what they were; what is acknowledged meanwhile is marked."""
         self._on_problem("write")
         if not self._is_told:
-            _log.error("the witness file cannot be written: %s", error)
+            _log.error("the witness file cannot be written: %s", str(error) or "the disk hangs")
         self._is_told = self._is_rewrite_due = True
         self._waiting = []
         self._again_at = self._clock.boot() + AGAIN_AFTER_S
@@ -341,7 +343,7 @@ class Witness:
 
     async def _ask(self, work: Callable[[], T]) -> T:
         """In the lock's thread, for a moment. Raises TimeoutError, and at once while a disk has not answered the last time."""
-        if self._stuck is not None and not self._stuck.done():
+        if self._is_closed or (self._stuck is not None and not self._stuck.done()):
             raise TimeoutError
         asked = asyncio.get_running_loop().run_in_executor(self._lock_thread, work)
         done, _ = await asyncio.wait({asked}, timeout=WITHIN_S)

@@ -44,7 +44,7 @@ def self_signed(folder: Path) -> dict[str, str]:
 
 async def secured(port: int, folder: Path) -> AsyncIterator[DataPlane]:
     path = configuration(
-        folder, f"http://127.0.0.1:{port}", tls=self_signed(folder), timeouts={"tls_handshake": "200ms", "head": "200ms"}
+        folder, f"http://127.0.0.1:{port}", tls=self_signed(folder), timeouts={"tls_handshake": "2s", "head": "2s"}
     )
     async with data_plane(path) as running:
         running.trust = ssl.create_default_context(cafile=str(folder / "certificate.pem"))

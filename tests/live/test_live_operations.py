@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -220,6 +221,9 @@ def test_SIGTERM_lets_what_is_in_flight_finish_and_takes_nothing_new(own: Runnin
         assert (answer.result().status_code, answer.result().text) == (200, "released")
     assert own.wait() == 0
     assert [line["code"] for line in own.access_lines() if line["path"] == "/held"] == [200]
+    assert [line for line in own.messages() if line.get("level") in ("error", "critical")] == []
+    assert [line["message"] for line in own.messages() if "ended: exit code" in line["message"]] != []
+    assert not [line for line in own.messages() if re.search(r"ended: (?!exit code 0$)", line["message"])]
     assert own.command("healthcheck").returncode == 1
 
 

@@ -23,6 +23,7 @@ from gateway.revocation.keys import RECORD
 from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import State
 from gateway.revocation.witness import Head, read_proof, read_testimony
+from gateway.revocation.witness_lock import WitnessLock
 from gateway.revocation.witnessing import Witness
 from gateway.store.client import connect
 
@@ -252,6 +253,17 @@ async def test_L5_the_worker_that_writes_is_followed_by_another_when_it_dies(
         testimony = await _reader(tmp_path, two.clock).read(whole=True)
         assert testimony is not None
         assert {ALICE.key, BLOCK.key} <= {fact.key for fact in testimony.facts}
+
+
+async def test_L5_who_leaves_gives_the_file_free_and_ends_without_a_word(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path
+) -> None:
+    async with life(store_process.url, tmp_path) as worker:
+        await log.revoke(BLOCK)
+        await worker.follower.leave()
+        await worker.task
+        assert not worker.problems
+        assert WitnessLock(tmp_path, "another", 0).take()
 
 
 async def test_L5_a_damaged_witness_gives_back_what_it_has_and_vouches_for_nothing(
