@@ -25,6 +25,8 @@
 A refusal (a revoked token, no token…) is not an error: it has a reason from `reasons.py`.
 """
 
+from collections.abc import Sequence
+
 
 class GatewayError(Exception):
     """Anything that this program raises on purpose."""
@@ -34,13 +36,14 @@ class GatewayError(Exception):
 
 
 class ConfigurationError(GatewayError):
-    """The configuration cannot be used. `problems` holds one printable line per mistake."""
+    """The configuration cannot be used. `problems` holds one printable line per mistake, `warnings` what else was found."""
 
     source = "operator"
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], warnings: Sequence[str] = ()) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.warnings = tuple(warnings)
 
 
 class ClientError(GatewayError):

@@ -159,6 +159,14 @@ def test_check_tells_all_problems_and_exits_2(tmp_path):
     assert done.stderr.startswith(f"{tmp_path}/gateway.yaml:5:1: worker: unknown key; did you mean 'workers'?\n")
 
 
+def test_check_tells_what_it_would_warn_of_beside_a_mistake(tmp_path):
+    path = write(tmp_path, admin="0.0.0.0:9090", more="worker: 1\n")
+    first, second = gateway("check", "-c", path).stderr.splitlines()
+    assert first.startswith(f"warning: {tmp_path}/gateway.yaml:1:17: admin.listen: can be reached from other machines")
+    assert second.startswith(f"{tmp_path}/gateway.yaml:5:1: worker: unknown key")
+    assert [first] == [f"warning: {line}" for line in json.loads(gateway("check", "--json", "-c", path).stdout)["warnings"]]
+
+
 def test_check_looks_at_the_operators_pages(tmp_path):
     pages = tmp_path / "pages"
     pages.mkdir()

@@ -23,8 +23,9 @@ def check(path: str, is_live: bool, as_json: bool) -> None:
         loaded = load(path)
     except ConfigurationError as error:
         if not as_json:
+            warn(error.warnings)
             raise
-        click.echo(json.dumps({"ok": False, "problems": error.problems, "warnings": []}, indent=2))
+        click.echo(json.dumps({"ok": False, "problems": error.problems, "warnings": error.warnings}, indent=2))
         sys.exit(MISCONFIGURED)
     config = loaded.config
     warnings = [*loaded.warnings, *_wrong_templates(config.pages.templates)]

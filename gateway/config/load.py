@@ -56,9 +56,9 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ, *, text: str
     problems += read_secret_files(tree, directory, substitution.files)
     config, warnings = _judge(tree, problems, directory)
     secrets = substitution.inserted | set(_secrets(tree))
-    if config is None or problems:
-        raise ConfigurationError(_lines(path, tree, problems, secrets))
     lines = tuple(_lines(path, tree, warnings, secrets))
+    if config is None or problems:
+        raise ConfigurationError(_lines(path, tree, problems, secrets), lines)
     return Loaded(config, lines, Path(path), directory, text, frozenset(substitution.files))
 
 
