@@ -13,6 +13,7 @@ the next append makes the stream look whole again; the id at my position does no
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -86,16 +87,32 @@ def judge(position: Position, reply: Reply, asked: int) -> Finding:
         return Finding.BELOW_FLOOR
     if reply.id_at_position != position.id:
         return Finding.BROKEN
-    last: Position | Entry = position
-    for entry in reply.entries:
-        if entry.sequence != last.sequence + 1 or entry.predecessor != last.id:
-            return Finding.BROKEN
-        last = entry
+    if not follows(position, reply.entries):
+        return Finding.BROKEN
+    last = reply.entries[-1] if reply.entries else position
     if last.sequence == reply.head and last.id != reply.head_id:
         return Finding.BROKEN
     if last.sequence > reply.head or (last.sequence < reply.head and len(reply.entries) < asked):
         return Finding.BROKEN
     return Finding.CONTINUOUS
+
+
+def follows(position: Position, entries: Sequence[Entry]) -> bool:
+    """Whether these are what comes next behind this position, each naming the one before."""
+    last: Position | Entry = position
+    for entry in entries:
+        if entry.sequence != last.sequence + 1 or entry.predecessor != last.id:
+            return False
+        last = entry
+    return True
+
+
+def read_entries(raw: Any) -> tuple[Entry, ...]:
+    """What a blocking read of the stream brought, as the client library gives it. Raises as `read_reply` does."""
+    try:
+        return tuple(_read_entry(position, fields) for position, fields in raw)
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        raise _not_ours(error) from error
 
 
 def read_reply(raw: Any) -> Reply:
@@ -114,7 +131,7 @@ def read_reply(raw: Any) -> Reply:
             complete_since=float(raw[7]),
             id_at_position=raw[8].decode(),
             granted=raw[9].decode(),
-            entries=tuple(_read_entry(position, fields) for position, fields in raw[10]),
+            entries=tuple(_read_entry(position, dict(zip(flat[::2], flat[1::2], strict=True))) for position, flat in raw[10]),
             log=raw[11].decode(),
             waiting=raw[12].decode(),
             recovers=raw[13].decode(),
@@ -123,11 +140,14 @@ def read_reply(raw: Any) -> Reply:
             members=tuple(zip(raw[16][::2], raw[16][1::2], strict=True)),
         )
     except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise StoreUnavailable(f"the store's answer is not one of ours: {type(error).__name__}") from error
+        raise _not_ours(error) from error
 
 
-def _read_entry(position: bytes, fields: list[bytes]) -> Entry:
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
+def _not_ours(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"the store's answer is not one of ours: {type(error).__name__}")
+
+
+def _read_entry(position: bytes, found: Mapping[bytes, bytes]) -> Entry:
     text = json.loads(found[b"text"] or b"{}")
     target = found[b"target"]
     return Entry(

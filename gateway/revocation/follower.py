@@ -9,9 +9,9 @@ the entry at our position, what follows, the head, the time. Its answer is judge
 applied and handed to `on_entry`, and only then does it count as a proof, dated by when it was **sent** [L3]. The poll
 after entries publishes the new position, when the live connections are cut that they end; that is the acknowledgement a
 revoker waits for [W1]. The blocking read on
-the second connection ends the wait early and proves nothing. The poll it wakes reads without renewing the lease, and
-so proves nothing either, but is spared a flush of the store's disk: the entry is enforced that much earlier, and the
-poll behind it proves and acknowledges.
+the second connection ends the wait early and proves nothing. What it brought is applied at once when it is shown to
+follow our position and takes something away: the entry is enforced a round trip earlier, and the poll behind it proves
+and acknowledges.
 
 Losing the store. No answer, or an error for an answer: the view stays as it is, its proof grows old, and `decide`
 refuses by itself. A store that answers but is not the one we knew: the state is `lost`, and whatever it says about
@@ -30,15 +30,15 @@ Owns two connections and the position. Decides nothing about requests.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from time import monotonic
 from typing import Final
 
 from gateway.clock import LARGEST_STORE_OFFSET_S, Clock
 from gateway.errors import StoreError, StoreUnavailable
-from gateway.revocation.continuity import Finding, Position, Reply, judge, read_reply
+from gateway.revocation.continuity import Finding, Position, Reply, follows, judge, read_entries, read_reply
 from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.keys import ENTRIES, KEYS, LEAVE, POLL, PURGE
 from gateway.revocation.lineage import WayOut, declared_at, is_surpassed, way_out
@@ -160,7 +160,7 @@ class Follower:
         self._unenforced: list[Entry] = []
         self._is_broken = False
         self._run_id = ""
-        self._is_woken = False
+        self._news: tuple[Entry, ...] = ()
         self._is_ring_due = False
         self._next_purge = 0.0
 
@@ -301,18 +301,19 @@ class Follower:
 
     async def _catch_up(self) -> None:
         """Poll until an answer reaches the head and brings nothing new: then our position is published and proven."""
+        self._take_news()
         while self._wanted != "gone":
             assert self._position is not None
+            await self._read_ring()
             is_enforced = await self._is_enforced()
             if self._witness is not None:
                 await self._witness.settled()
-            is_reading, self._is_woken = self._is_woken or not is_enforced, False
             if is_enforced:
                 self._acknowledged = self._position
             elif self._clock.boot() - self._view.proven_at > self._interval_s:
                 await self._renew()
             sent_at = self._clock.boot()
-            reply = await self._poll(self._position, is_reading=is_reading)
+            reply = await self._poll(self._position, is_reading=not is_enforced)
             finding = judge(self._position, reply, ENTRIES_PER_POLL)
             if finding is not Finding.CONTINUOUS:
                 self._note_break(finding, reply)
@@ -328,17 +329,26 @@ class Follower:
                 self._meet(Event.GRANTED, f"at {self._position.sequence}")
                 self._view.proven_at = max(self._view.proven_at, sent_at)
                 self._recovery.note_proof(reply, self._position)
-            self._witness_it(reply, is_proof=is_proof)
-            if not reply.entries and self._position.sequence == reply.head and not is_reading:
+            self._witness_it(reply.entries, is_proof=is_proof)
+            if is_enforced and not reply.entries and self._position.sequence == reply.head:
                 return
 
-    def _witness_it(self, reply: Reply, *, is_proof: bool) -> None:
+    def _take_news(self) -> None:
+        """Apply what ended the wait. It proves nothing and lets nobody in: from the first lift on the poll brings it [L3]."""
+        news, self._news = tuple(takewhile(lambda entry: entry.kind is not Kind.LIFT, self._news)), ()
+        if self._position is None or self._view.state is not State.LIVE or not follows(self._position, news):
+            return
+        for entry in news:
+            self._apply(entry, self._clock.wall() + self._clock.store_offset_s)
+        self._witness_it(news, is_proof=False)
+
+    def _witness_it(self, entries: Sequence[Entry], *, is_proof: bool) -> None:
         """These entries go into this host's witness file; the next poll acknowledges them when they are there."""
         history = self._recovery.history
         if self._witness is None or self._view.state is not State.LIVE or history is None or self._position is None:
             return
-        standing = Standing(reply.log, self._position, history.proven_at, self._recovery.others)
-        self._witness.keep(self._view, standing, reply.entries, is_proof=is_proof)
+        standing = Standing(history.log, self._position, history.proven_at, self._recovery.others)
+        self._witness.keep(self._view, standing, entries, is_proof=is_proof)
 
     def _apply(self, entry: Entry, store_time: float) -> None:
         """One entry: into the view, then no live connection goes on before it is judged, then it is behind us."""
@@ -424,10 +434,9 @@ class Follower:
         block_ms = max(1, int(1000 * max(self._interval_s / 2, self._interval_s - _STORE_TICK_S)))
         try:
             async with asyncio.timeout_at(deadline):
-                behind = f"{position.epoch}-{position.sequence}"
-                self._is_woken = bool(
-                    await command(self._waiter, "XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", ENTRIES, behind)
-                )
+                behind, block = f"{position.epoch}-{position.sequence}", ("COUNT", ENTRIES_PER_POLL, "BLOCK", block_ms)
+                found = await command(self._waiter, "XREAD", *block, "STREAMS", ENTRIES, behind)
+                self._news = read_entries(found[0][1]) if found else ()
         except (StoreUnavailable, TimeoutError):
             await asyncio.sleep(max(0.0, deadline - loop.time()))
 

@@ -1,8 +1,9 @@
 """Writing to the log: revoke, undo, declare; and the receipt that says who enforces it.
 
 A revocation is one script: the fact, the entry, and the names of the members that must enforce it, in one atomic step.
-Then the waiter listens to the positions they publish. It subscribes before it appends, so no message is missed; should
-one be, the register itself is read every now and then. Whoever stays silent is fenced by the waiter's clock (receipt.py).
+Then the waiter listens to the positions they publish. What was published before its subscription is confirmed it reads in
+the register, which it also reads every now and then, should a message be missed. Whoever stays silent is fenced by the
+waiter's clock (receipt.py).
 
 An answer that is lost on its way leaves it open whether the entry was appended: the same request is sent again under
 the same id, which appends once. Until the deadline; then `StoreUnavailable`, and nothing was promised.
@@ -212,9 +213,7 @@ class RevocationLog:
             while not is_kept:
                 async with self._appending, self._own_connection(deadline) as connection:
                     durability = Durability(connection)
-                    append = self._append_until(
-                        connection, durability, script, keys, arguments, acks, deadline, was_lost=was_lost
-                    )
+                    append = self._append_until(connection, durability, script, keys, arguments, deadline, was_lost=was_lost)
                     appended = await append
                     tally = Tally(appended.members, appended.epoch, appended.sequence, self._clock.boot())
                     durable = await durability.after_append()
@@ -259,7 +258,6 @@ class RevocationLog:
         script: Script,
         keys: Sequence[str],
         arguments: Sequence[Argument],
-        acks: PubSub,
         deadline: float,
         *,
         was_lost: bool,
@@ -267,9 +265,7 @@ class RevocationLog:
         """`was_lost`: it was appended before, to a log that is lost; so that log's return is waited for too."""
         while True:
             try:
-                await durability.before_append()  # each time: after a failover another server is asked
-                with store_errors():
-                    await acks.subscribe(ACKS)
+                await durability.before_append()
                 answer = await _append(connection, script, keys, arguments)
                 assert isinstance(answer, _Appended)
                 return answer
@@ -284,7 +280,8 @@ class RevocationLog:
                 await asyncio.sleep(_PAUSE_S)
 
     async def _listen(self, acks: PubSub, tally: Tally, deadline: float) -> bool:
-        """Until nobody is open. Errors of the store are no news of anybody; the clock goes on.
+        """Until nobody is open. What was published before the subscription is confirmed, the register tells. Errors of the store
+        are no news of anybody; the clock goes on.
 
         False: the log is another one by now, and the entry may be lost with it. A fence is believed only when it is not: who
         writes back to a lost store renews its lease without having been handed the entry [L5, W2].
@@ -297,10 +294,12 @@ class RevocationLog:
             wait_s = 0.0 if is_complete else min(_REGISTER_EVERY_S, deadline - now, tally.next_fence(now) + 0.001)
             try:
                 with store_errors():
+                    if not acks.subscribed:
+                        await acks.subscribe(ACKS)
                     message = await acks.get_message(ignore_subscribe_messages=False, timeout=wait_s)
                 if message is not None and message["type"] == "message":
                     _hear(tally, message["data"])
-                elif message is None or is_complete:
+                else:
                     register = await self.members()
                     if not tally.hear_register(register.members, register.epoch, register.head):
                         return False

@@ -4,7 +4,7 @@
 `WAIT` speaks of the writes of the connection it is sent on, so it must be the very connection that wrote: a client
 library that reconnects in silence would ask about a connection that wrote nothing, and be told yes. Nor does what one server
 says of its disk hold for the one that a reconnection leads to after a failover. So the connection tells when it is made anew.
-Unknown is no.
+Unknown is no. How the store writes is asked behind the write and not before it: nobody who waits for the write waits for that.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.errors import StoreError
-from gateway.store.client import Store, command
+from gateway.store.client import Store, command, store_errors
 
 REPLICA_WAIT_MS: Final = 500
 
@@ -20,28 +20,29 @@ REPLICA_WAIT_MS: Final = 500
 class Durability:
     """Of what one client of a single connection writes between the two calls."""
 
-    __slots__ = ("__weakref__", "_attempts", "_client", "_connection", "_is_flushed", "_is_same")
+    __slots__ = ("__weakref__", "_attempts", "_client", "_connection", "_is_same")
 
     def __init__(self, client: Store) -> None:
         self._client = client
         self._connection: AbstractConnection | None = None
-        self._is_flushed = False
         self._is_same = False
         self._attempts = 0
 
     async def before_append(self) -> None:
-        """Ask how the store writes; from here on the connection must stay. Call it again before each further attempt."""
+        """From here on the connection must stay. Call it again before each further attempt. Raises StoreUnavailable."""
         self._attempts += 1
-        self._is_flushed = await self._flushes_always()
         if self._connection is None and self._client.connection is not None:
             self._connection = self._client.connection
             self._connection.register_connect_callback(self._note_reconnection)  # type: ignore[no-untyped-call]
-        self._is_same = self._connection is not None and self._connection.is_connected
+        if self._connection is not None:
+            with store_errors():
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # if it is not
+        self._is_same = self._connection is not None
 
     async def after_append(self) -> bool:
         """Whether what was written since is durable. To be called once: the connection goes back to others."""
         try:
-            return (self._is_flushed or await self._has_replica()) and self._is_same
+            return (await self._flushes_always() or await self._has_replica()) and self._is_same
         finally:
             if self._connection is not None:
                 self._connection.deregister_connect_callback(self._note_reconnection)  # type: ignore[no-untyped-call]

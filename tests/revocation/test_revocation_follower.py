@@ -1,6 +1,7 @@
 """A follower and a real store: the log is followed, proven, acknowledged, and not believed when it is not the one we knew."""
 
 import asyncio
+import secrets
 import time
 
 import pytest
@@ -10,14 +11,17 @@ from store_process import StoreProcess, until, until_awaited
 from gateway.clock import Clock
 from gateway.revocation.entry import Entry, Kind, Revocation, fact_key
 from gateway.revocation.follower import Follower
-from gateway.revocation.keys import ENTRIES, RECORD, WORKERS
+from gateway.revocation.keys import ENTRIES, KEYS, RECORD, REVOKE, UNDO, WORKERS
 from gateway.revocation.lifetimes import Lifetimes
 from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import State
 from gateway.revocation.view import View
-from gateway.store.client import Store, command, connect
+from gateway.store.client import Argument, Store, command, connect, many_commands
+from gateway.store.scripts import Script
 
 ALICE = fact_key(Kind.USER, "", "alice")
+BOB = Revocation(Kind.SESSION, "bob", id="b" * 32)
+CAROL = Revocation(Kind.SESSION, "carol", id="c" * 32)
 
 
 @pytest.fixture
@@ -144,6 +148,42 @@ async def test_L3_a_replica_proves_nothing(store_url: str, store: Store, log: Re
         finally:
             await command(store, "REPLICAOF", "NO", "ONE")
         await until(lambda: worker.view.proven_at > proven_at)
+
+
+async def test_L3_what_ends_the_wait_is_refused_at_once_and_proves_nothing(
+    store_url: str, store: Store, log: RevocationLog
+) -> None:
+    """The store takes the entry, and from then on no poll: what the blocking read brought counts, but lets nobody in."""
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        alice = await log.revoke(Revocation(Kind.USER, "alice"))
+        assert alice.enforced_by == 1
+        polls, proven_at = worker.follower.statistics.polls, worker.view.proven_at
+        raw = [secrets.token_hex(8), bytes.fromhex(alice.id)]
+        await _then_take_no_writes(store, (REVOKE, log._arguments(BOB)), (UNDO, raw), (REVOKE, log._arguments(CAROL)))
+        await until(lambda: worker.view.find(BOB.key) > 0)
+        assert (worker.follower.statistics.polls, worker.view.proven_at) == (polls, proven_at)
+        assert worker.view.find(ALICE), "the lift waits for the poll"
+        assert not worker.view.find(CAROL.key), "and what comes behind it"
+        await until(lambda: worker.view.find(CAROL.key) > 0)
+        assert not worker.view.find(ALICE)
+        assert worker.view.proven_at > proven_at
+        assert [seen.kind for seen in worker.entries] == [Kind.USER, Kind.SESSION, Kind.LIFT, Kind.SESSION]
+
+
+async def test_L2_news_that_do_not_follow_are_left_to_the_poll(store_url: str, store: Store, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(store_url) as worker:
+        await worker.until_live()
+        entries = await command(store, "XRANGE", ENTRIES, "-", "+")
+        position, fields = entries[-1]
+        epoch, _, sequence = position.decode().partition("-")
+        forged = fields | {b"id": b"other", b"before": b"x", b"kind": b"session", b"key": BOB.key, b"value": b"9"}
+        flat = [part for pair in forged.items() for part in pair]
+        await command(store, "XADD", ENTRIES, f"{epoch}-{int(sequence) + 1}", *flat)
+        await worker.until_lost()
+        assert not worker.view.find(BOB.key)
 
 
 async def test_L3_a_proof_is_dated_by_when_it_was_asked(store_process: StoreProcess, clock: Clock) -> None:
@@ -433,6 +473,12 @@ def test_a_follower_says_what_it_is_about(clock: Clock) -> None:
 
 def _refuse(_: Entry) -> None:
     raise RuntimeError("not now")
+
+
+async def _then_take_no_writes(store: Store, *appends: tuple[Script, list[Argument]]) -> None:
+    """Append these, and stop: all in one write, so that nobody is served in between."""
+    commands = [("EVAL", script.text, len(KEYS), *KEYS, *arguments) for script, arguments in appends]
+    await many_commands(store, [("MULTI",), *commands, ("EXEC",), ("CLIENT", "PAUSE", 600, "WRITE")])
 
 
 async def _append(log: RevocationLog, name: str) -> None:

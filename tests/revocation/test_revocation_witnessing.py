@@ -18,7 +18,8 @@ from following import MAX_STALENESS_S, WITNESS_KEY, Following, SetClock, followi
 from store_process import StoreProcess, until
 
 from gateway.clock import Clock
-from gateway.revocation.entry import Kind, Revocation
+from gateway.revocation.entry import Entry, Kind, Revocation
+from gateway.revocation.follower import Follower
 from gateway.revocation.keys import RECORD
 from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import State
@@ -181,15 +182,16 @@ async def test_L5_W2_a_file_whose_writer_was_fenced_vouches_for_nothing_until_it
         life(store_process.url, tmp_path, run=run, seat=1) as other,
     ):
         await log.revoke(BLOCK)
-        await writer.follower._polling.acquire()  # it hangs
+        take_in = await _hang(writer.follower)
         receipt = await log.revoke(ALICE)
         assert (receipt.enforced_by, receipt.fenced, receipt.complete) == (1, 1, True)
         assert not await _is_whole(tmp_path)
         assert other.problems == ["late"]
+        writer.follower._on_entry = take_in
         writer.follower._polling.release()
         await until(lambda: _position(tmp_path) == other.follower.statistics.position)
         assert await _is_whole(tmp_path)
-        await writer.follower._polling.acquire()
+        await _hang(writer.follower)
         receipt = await log.revoke(SESSION)
         assert (receipt.enforced_by, receipt.complete) == (1, True)
         since = other.view.complete_since
@@ -401,6 +403,17 @@ def _position(host: Path) -> int:
 
 def _reader(host: Path, clock: Clock) -> Witness:
     return Witness(host, [WITNESS_KEY], "store", "another", clock)
+
+
+async def _hang(follower: Follower) -> Callable[[Entry], None]:
+    """It neither takes in what is new nor renews its lease. What would have taken it in."""
+
+    def refuse(_: Entry) -> None:
+        raise RuntimeError("it hangs")
+
+    taking_in, follower._on_entry = follower._on_entry, refuse
+    await follower._polling.acquire()
+    return taking_in
 
 
 async def _is_whole(host: Path) -> bool:
