@@ -50,6 +50,7 @@ def connect(url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, max_connections: 
             "max_connections": max_connections,
             "protocol": 2,
             "decode_responses": False,
+            "driver_info": None,  # a server that is told who we are answers first: a round trip for each connection
         }
         client = _KINDS[found.kind](found, options)
     except ValueError as error:
