@@ -218,6 +218,7 @@ class Worker:
             incarnation=self._boot.incarnation,
             max_staleness=self._config.store.max_staleness,
             on_entry=entry_applied,
+            on_foreseen=lambda entry: on_entry(entry, plane),
             enforce=lambda: wait_until_judged(plane),
             log_seen=self._log_seen,
             on_snapshot=snapshot_read,

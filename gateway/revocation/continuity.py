@@ -19,9 +19,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway.errors import StoreUnavailable
-from gateway.revocation.entry import NO_KEY, Entry, Kind
+from gateway.revocation.entry import NEWS, NO_KEY, Entry, Kind
 
 _UNDECLARED_REPLY_LENGTH: Final = 3
+_UNREADABLE: Final = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 
 
 class Finding(StrEnum):
@@ -98,7 +99,7 @@ def judge(position: Position, reply: Reply, asked: int) -> Finding:
 
 
 def follows(position: Position, entries: Sequence[Entry]) -> bool:
-    """Whether these are what comes next behind this position, each naming the one before."""
+    """Whether these, of the same epoch, are what comes next behind this position, each naming the one before."""
     last: Position | Entry = position
     for entry in entries:
         if entry.sequence != last.sequence + 1 or entry.predecessor != last.id:
@@ -107,12 +108,21 @@ def follows(position: Position, entries: Sequence[Entry]) -> bool:
     return True
 
 
-def read_entries(raw: Any) -> tuple[Entry, ...]:
-    """What a blocking read of the stream brought, as the client library gives it. Raises as `read_reply` does."""
+def read_news(raw: Any, position: Position) -> tuple[Entry, ...]:
+    """The revocations that a blocking read brought and that come next behind this position, up to anything else that it brought.
+
+    Raises nothing: what is amiss with the rest is told by the poll.
+    """
+    entries: list[Entry] = []
     try:
-        return tuple(_read_entry(position, fields) for position, fields in raw)
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise _not_ours(error) from error
+        for at, fields in raw[0][1]:
+            entry = _read_entry(at, fields)
+            if at.partition(b"-")[0].decode() != position.epoch or entry.kind in (Kind.LIFT, *NEWS):
+                break
+            entries.append(entry)
+    except _UNREADABLE:
+        pass
+    return tuple(entries) if follows(position, entries) else ()
 
 
 def read_reply(raw: Any) -> Reply:
@@ -139,12 +149,8 @@ def read_reply(raw: Any) -> Reply:
             register=raw[15].decode(),
             members=tuple(zip(raw[16][::2], raw[16][1::2], strict=True)),
         )
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise _not_ours(error) from error
-
-
-def _not_ours(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the store's answer is not one of ours: {type(error).__name__}")
+    except _UNREADABLE as error:
+        raise StoreUnavailable(f"the store's answer is not one of ours: {type(error).__name__}") from error
 
 
 def _read_entry(position: bytes, found: Mapping[bytes, bytes]) -> Entry:

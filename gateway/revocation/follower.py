@@ -8,10 +8,12 @@ One poll is one atomic script in the store: it renews this worker's lease (a wri
 the entry at our position, what follows, the head, the time. Its answer is judged (continuity.py), its entries are
 applied and handed to `on_entry`, and only then does it count as a proof, dated by when it was **sent** [L3]. The poll
 after entries publishes the new position, when the live connections are cut that they end; that is the acknowledgement a
-revoker waits for [W1]. The blocking read on
-the second connection ends the wait early and proves nothing. What it brought is applied at once when it is shown to
-follow our position and takes something away: the entry is enforced a round trip earlier, and the poll behind it proves
-and acknowledges.
+revoker waits for [W1].
+
+The blocking read on the second connection ends the wait early and proves nothing. A revocation that it brought, shown to
+follow our position, is refused from then on, a round trip earlier; that moves nothing. The poll it wakes brings it again.
+It reads without renewing the lease, and so proves nothing either, but is spared a flush of the store's disk; the poll
+behind that one proves and acknowledges.
 
 Losing the store. No answer, or an error for an answer: the view stays as it is, its proof grows old, and `decide`
 refuses by itself. A store that answers but is not the one we knew: the state is `lost`, and whatever it says about
@@ -32,13 +34,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import islice
 from time import monotonic
 from typing import Final
 
 from gateway.clock import LARGEST_STORE_OFFSET_S, Clock
 from gateway.errors import StoreError, StoreUnavailable
-from gateway.revocation.continuity import Finding, Position, Reply, follows, judge, read_entries, read_reply
+from gateway.revocation.continuity import Finding, Position, Reply, judge, read_news, read_reply
 from gateway.revocation.entry import Entry, Kind
 from gateway.revocation.keys import ENTRIES, KEYS, LEAVE, POLL, PURGE
 from gateway.revocation.lineage import WayOut, declared_at, is_surpassed, way_out
@@ -95,12 +97,12 @@ class Follower:
     """Follows the log into one view. Per process; `run()` is its task, `leave()` its end.
 
     `on_entry` is called after the view has the entry. It must not wait; when it raises, the entry is not acknowledged and comes
-    again. `on_snapshot` is the same for facts that were read all at once. `enforce` is awaited after either and before the
-    acknowledgement: live connections end there. `on_ring` reads our signing keys; it is awaited before an entry that says they
-    changed is acknowledged. `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry
-    until it is enforced here, by the store's clock. `log_seen` is the epoch and sequence that other workers of this host are
-    known to have reached. `witness` is this host's file: read before the store is believed, kept up to date while this worker
-    is live.
+    again. `on_foreseen` is called before that for some, when the view refuses by them already. `on_snapshot` is as `on_entry`
+    for facts that were read all at once. `enforce` is awaited after each and before the acknowledgement: live connections end
+    there. `on_ring` reads our signing keys; it is awaited before an entry that says they changed is acknowledged.
+    `on_command` gets the seconds a poll took, `on_enforced` the seconds from the append of an entry until it is enforced here,
+    by the store's clock. `log_seen` is the epoch and sequence that other workers of this host are known to have reached.
+    `witness` is this host's file: read before the store is believed, kept up to date while this worker is live.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Follower:
         incarnation: str,
         max_staleness: float,
         on_entry: Callable[[Entry], None] = _ignore,
+        on_foreseen: Callable[[Entry], None] = _ignore,
         on_snapshot: Callable[[], None] = lambda: None,
         enforce: Callable[[], Awaitable[None]] = _nothing,
         on_ring: Callable[[], Awaitable[None]] = _nothing,
@@ -136,6 +139,7 @@ class Follower:
         self._interval_s = max_staleness / 4
         self._largest_skew_s = largest_skew_s
         self._on_entry = on_entry
+        self._on_foreseen = on_foreseen
         self._on_snapshot = on_snapshot
         self._enforce = enforce
         self._on_ring = on_ring
@@ -160,7 +164,8 @@ class Follower:
         self._unenforced: list[Entry] = []
         self._is_broken = False
         self._run_id = ""
-        self._news: tuple[Entry, ...] = ()
+        self._is_woken = False
+        self._foreseen: frozenset[str] = frozenset()  # ids of entries that are refused already
         self._is_ring_due = False
         self._next_purge = 0.0
 
@@ -179,18 +184,16 @@ class Follower:
             while self._wanted != "gone":
                 try:
                     await self._step()
+                    pause_s = _FIRST_PAUSE_S
+                    await self._wait_for_news()
                 except StoreError as error:
                     self._note_failure(str(error))
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-                    continue
                 except Exception as error:  # the task's root: an error here must neither end it nor prove anything
                     _log.exception("the follower stumbled")
                     self._note_failure(repr(error))
                     await asyncio.sleep(_LONGEST_PAUSE_S)
-                    continue
-                pause_s = _FIRST_PAUSE_S
-                await self._wait_for_news()
         finally:
             await self._close()
 
@@ -301,19 +304,20 @@ class Follower:
 
     async def _catch_up(self) -> None:
         """Poll until an answer reaches the head and brings nothing new: then our position is published and proven."""
-        self._take_news()
         while self._wanted != "gone":
             assert self._position is not None
             await self._read_ring()
             is_enforced = await self._is_enforced()
             if self._witness is not None:
+                self._witness_it((), is_proof=False)  # of the position, should the entries have been cut short
                 await self._witness.settled()
+            is_reading, self._is_woken = self._is_woken or not is_enforced, False
             if is_enforced:
                 self._acknowledged = self._position
             elif self._clock.boot() - self._view.proven_at > self._interval_s:
                 await self._renew()
             sent_at = self._clock.boot()
-            reply = await self._poll(self._position, is_reading=not is_enforced)
+            reply = await self._poll(self._position, is_reading=is_reading)
             finding = judge(self._position, reply, ENTRIES_PER_POLL)
             if finding is not Finding.CONTINUOUS:
                 self._note_break(finding, reply)
@@ -330,17 +334,8 @@ class Follower:
                 self._view.proven_at = max(self._view.proven_at, sent_at)
                 self._recovery.note_proof(reply, self._position)
             self._witness_it(reply.entries, is_proof=is_proof)
-            if is_enforced and not reply.entries and self._position.sequence == reply.head:
+            if not reply.entries and self._position.sequence == reply.head and not is_reading:
                 return
-
-    def _take_news(self) -> None:
-        """Apply what ended the wait. It proves nothing and lets nobody in: from the first lift on the poll brings it [L3]."""
-        news, self._news = tuple(takewhile(lambda entry: entry.kind is not Kind.LIFT, self._news)), ()
-        if self._position is None or self._view.state is not State.LIVE or not follows(self._position, news):
-            return
-        for entry in news:
-            self._apply(entry, self._clock.wall() + self._clock.store_offset_s)
-        self._witness_it(news, is_proof=False)
 
     def _witness_it(self, entries: Sequence[Entry], *, is_proof: bool) -> None:
         """These entries go into this host's witness file; the next poll acknowledges them when they are there."""
@@ -357,13 +352,29 @@ class Follower:
             self._is_ring_due = True
         elif entry.kind is Kind.TOUCH:
             self._on_entry(entry)
-        elif entry.kind is Kind.USER and entry.value > store_time + self._largest_skew_s + _POISON_SLACK_S:
+        elif self._is_poison(entry, store_time):
             self._report_poison(f"entry {entry.sequence}: not-before {entry.value} of {entry.name!r} lies in the future")
         else:
             self._view.apply(entry)
             self._on_entry(entry)
-            self._unenforced.append(entry)
+            if entry.id not in self._foreseen:
+                self._unenforced.append(entry)
         self._position = Position(self._position.epoch, entry.sequence, entry.id)
+
+    def _is_poison(self, entry: Entry, store_time: float) -> bool:
+        """Whether it is a not-before that lies in the future: it would refuse whoever logs in [L7]."""
+        return entry.kind is Kind.USER and entry.value > store_time + self._largest_skew_s + _POISON_SLACK_S
+
+    def _refuse_early(self, news: Sequence[Entry]) -> None:
+        """Refuse by what nobody has proven yet. It may be of a server that is none any more: so it moves nothing, and what the
+        log says counts beside it."""
+        store_time = self._clock.wall() + self._clock.store_offset_s
+        for entry in news:
+            if not self._is_poison(entry, store_time):  # else the poll judges, by the store's own time
+                self._view.foresee(entry)
+                self._on_foreseen(entry)
+                self._unenforced.append(entry)
+        self._foreseen = frozenset(entry.id for entry in self._unenforced)
 
     async def _is_enforced(self) -> bool:
         """End the live connections that must end [W1]. False: they are many, and the log is read on meanwhile."""
@@ -385,7 +396,7 @@ class Follower:
         reply = await self._poll(acknowledged)
         is_continuous = judge(acknowledged, reply, ENTRIES_PER_POLL) is Finding.CONTINUOUS
         assert self._position is not None
-        if is_continuous and reply.head == self._position.sequence and reply.granted in ("live", "draining"):
+        if is_continuous and reply.head_position == self._position and reply.granted in ("live", "draining"):
             self._view.proven_at = max(self._view.proven_at, sent_at)
 
     async def _read_ring(self) -> None:
@@ -423,7 +434,7 @@ class Follower:
         return reply
 
     async def _wait_for_news(self) -> None:
-        """Until an entry is appended behind our position, or it is time for the next poll. Nothing read here is believed."""
+        """Until an entry is appended behind our position, or it is time for the next poll. What is read proves nothing [L3]."""
         position = self._position
         if position is None or self._patience.waiting or self._view.state is State.LOST:
             is_soon = self._patience.waiting or self._recovery.merged is not None
@@ -436,7 +447,8 @@ class Follower:
             async with asyncio.timeout_at(deadline):
                 behind, block = f"{position.epoch}-{position.sequence}", ("COUNT", ENTRIES_PER_POLL, "BLOCK", block_ms)
                 found = await command(self._waiter, "XREAD", *block, "STREAMS", ENTRIES, behind)
-                self._news = read_entries(found[0][1]) if found else ()
+                self._is_woken = bool(found)
+                self._refuse_early(read_news(found, position))
         except (StoreUnavailable, TimeoutError):
             await asyncio.sleep(max(0.0, deadline - loop.time()))
 

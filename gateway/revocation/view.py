@@ -186,6 +186,11 @@ class View:
         self.merge([Fact(entry.key, entry.value, entry.expires_at, entry.sequence, lifted, kind, entry.fold_into)])
         return self.revision != before
 
+    def foresee(self, entry: Entry) -> None:
+        """Refuse by an entry before it is known to be of the log: said at the present position, it gives way to all behind it."""
+        kind = NUMBERS[entry.kind]
+        self.merge([Fact(entry.key, entry.value, entry.expires_at, self.position, 0, kind, entry.fold_into)])
+
     def merge(self, facts: Iterable[Fact], latest_not_before: float = inf) -> list[Fact]:
         """What the store says about some keys. Not-befores later than the latest are not applied but returned [L7].
 

@@ -152,9 +152,9 @@ class Witness:
 
     def keep(self, view: View, standing: Standing, entries: Sequence[Entry], *, is_proof: bool) -> None:
         """This live worker stands there, after it has applied these entries. Begins to write, if it is this worker that does."""
-        now, is_first = self._clock.boot(), self._standing is None
+        now, before = self._clock.boot(), self._standing
         self._note(view, standing, entries, is_proof=is_proof)
-        if entries or is_first:
+        if before is None or (before.log, before.position) != (standing.log, standing.position):
             self._unkept = Reached.of(standing.log, standing.position)
         is_mine = self._is_ours or bool(entries) or now >= self._try_at
         is_due = self._waiting or self._is_proof_due or (self._is_rewrite_due and is_mine)

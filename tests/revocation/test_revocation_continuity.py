@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.revocation.continuity import Finding, Position, Reply, judge, read_reply
+from gateway.revocation.continuity import Finding, Position, Reply, judge, read_news, read_reply
 from gateway.revocation.entry import Entry, Kind
 
 ASKED = 10
@@ -64,7 +64,33 @@ def test_L2_an_answer_that_is_not_one_of_ours_proves_nothing(raw: object) -> Non
 
 
 def test_L2_an_entry_of_a_kind_we_do_not_know_is_not_skipped() -> None:
-    fields = [b"id", b"a", b"before", b"b", b"kind", b"martian", b"key", b"k" * 16, b"value", b"1", b"expires", b"2"]
-    fields += [b"revocation", b"r", b"lifted", b"", b"target", b"", b"text", b"{}", b"at", b"1.0"]
+    flat = [part for pair in news(42, kind=b"martian")[1].items() for part in pair]
     with pytest.raises(StoreUnavailable):
-        read_reply([1, 2, b"run", b"7", b"42", b"a", b"1", b"0", b"id41", b"live", [[b"7-42", fields]]])
+        read_reply([1, 2, b"run", b"7", b"42", b"a", b"1", b"0", b"id41", b"live", [[b"7-42", flat]]])
+
+
+def news(sequence: int, *, epoch: bytes = b"7", before: bytes = b"", kind: bytes = b"token") -> tuple[bytes, dict[bytes, bytes]]:
+    """One entry as a blocking read gives it."""
+    fields = {b"id": b"id%d" % sequence, b"before": before or b"id%d" % (sequence - 1), b"kind": kind, b"key": b"k" * 16}
+    fields |= {b"value": b"1", b"expires": b"2", b"revocation": b"r", b"lifted": b"", b"target": b"", b"text": b"", b"at": b"1.0"}
+    return b"%s-%d" % (epoch, sequence), fields
+
+
+NEWS = {
+    "nothing": ([], []),
+    "two": ([news(42), news(43)], [42, 43]),
+    "the first does not follow": ([news(42, before=b"other")], []),
+    "a later one does not follow": ([news(42), news(43, before=b"other")], []),
+    "a number left out": ([news(43, before=b"id41")], []),
+    "an epoch that goes on where this one ends": ([news(42, epoch=b"8")], []),
+    "a lift, and what is behind it": ([news(42), news(43, kind=b"lift"), news(44)], [42]),
+    "other keys, and what is behind them": ([news(42, kind=b"ring"), news(43)], []),
+    "a kind we do not know, and what is behind it": ([news(42), news(43, kind=b"martian"), news(44)], [42]),
+    "something else": ([b"7-42"], []),
+}
+
+
+@pytest.mark.parametrize(("found", "sequences"), NEWS.values(), ids=list(NEWS))
+def test_L3_of_what_a_blocking_read_brought_only_revocations_that_follow_count(found: list[object], sequences: list[int]) -> None:
+    assert [entry.sequence for entry in read_news([[b"entries", found]], HERE)] == sequences
+    assert read_news({b"entries": [found]}, HERE) == (), "an answer of another protocol"

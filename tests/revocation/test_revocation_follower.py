@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 
 import pytest
 from following import MAX_STALENESS_S, SetClock, following, nothing
@@ -17,7 +18,7 @@ from gateway.revocation.log import RevocationLog
 from gateway.revocation.state import State
 from gateway.revocation.view import View
 from gateway.store.client import Argument, Store, command, connect, many_commands
-from gateway.store.scripts import Script
+from gateway.store.scripts import Script, run_script
 
 ALICE = fact_key(Kind.USER, "", "alice")
 BOB = Revocation(Kind.SESSION, "bob", id="b" * 32)
@@ -58,7 +59,7 @@ async def test_L2_a_hole_in_the_log_is_lost(store_url: str, store: Store, log: R
         await worker.until_live()
         worker.follower._on_entry = _refuse  # it reads, and cannot go on
         for name in "abc":
-            await _append(log, name)
+            await _append(log, Revocation(Kind.USER, name))
         await command(store, "XDEL", ENTRIES, f"{epoch}-3")
         await worker.until_lost()
 
@@ -93,7 +94,7 @@ async def test_L2_a_store_that_was_rolled_back_is_lost_even_after_it_grew_again(
         await log.revoke(Revocation(Kind.USER, "alice"))
         store_process.freeze()
         store_process.roll_back(old)
-        await _append(log, "bob")
+        await _append(log, Revocation(Kind.USER, "bob"))
         await worker.until_lost()
         assert worker.view.find(ALICE)
     await client.aclose()
@@ -155,7 +156,9 @@ async def test_L3_what_ends_the_wait_is_refused_at_once_and_proves_nothing(
 ) -> None:
     """The store takes the entry, and from then on no poll: what the blocking read brought counts, but lets nobody in."""
     await log.declare()
+    enforced: list[float] = []
     async with following(store_url) as worker:
+        worker.follower._on_enforced = enforced.append
         await worker.until_live()
         alice = await log.revoke(Revocation(Kind.USER, "alice"))
         assert alice.enforced_by == 1
@@ -170,6 +173,57 @@ async def test_L3_what_ends_the_wait_is_refused_at_once_and_proves_nothing(
         assert not worker.view.find(ALICE)
         assert worker.view.proven_at > proven_at
         assert [seen.kind for seen in worker.entries] == [Kind.USER, Kind.SESSION, Kind.LIFT, Kind.SESSION]
+        await until(lambda: len(enforced) == 4)
+        await worker.until_polled_again()
+        assert len(enforced) == 4, "each is counted once"
+
+
+async def test_L2_what_another_branch_of_the_log_said_does_not_hide_what_this_one_says(
+    store_process: StoreProcess, clock: Clock
+) -> None:
+    """The blocking read is still at a server that was replaced, and that somebody wrote to."""
+    client = connect(store_process.url)
+    log = RevocationLog(client, clock, MAX_STALENESS_S)
+    await log.declare()
+    async with following(store_process.url) as worker:
+        await worker.until_live()
+        replaced = StoreProcess()
+        replaced.start()
+        replaced.roll_back(store_process.keep_copy())
+        theirs = connect(replaced.url)
+        worker.follower._waiter, ours = theirs, worker.follower._waiter
+        await ours.aclose()
+        early = int(clock.wall()) - 30
+        await _append(RevocationLog(theirs, clock, MAX_STALENESS_S), Revocation(Kind.USER, "alice", value=early))
+        await until(lambda: worker.view.find(ALICE) > 0)
+        receipt = await log.revoke(Revocation(Kind.USER, "alice"))
+        assert (receipt.enforced_by, receipt.complete) == (1, True)
+        assert worker.view.find(ALICE) > early
+        assert worker.view.state is State.LIVE
+        replaced.close()
+    await client.aclose()
+
+
+async def test_L7_a_clock_that_goes_back_between_a_poll_and_an_entry_makes_no_poison_of_it(
+    store_url: str, log: RevocationLog
+) -> None:
+    await log.declare()
+    clock = SetClock()
+    async with following(store_url, clock=clock) as worker:
+        await worker.until_live()
+        clock.ahead_s = -10
+        receipt = await log.revoke(Revocation(Kind.USER, "alice"))
+        assert (receipt.enforced_by, receipt.complete) == (1, True)
+        assert worker.view.find(ALICE)
+        assert not worker.poisoned
+
+
+async def test_L3_the_protocol_of_the_url_ends_no_follower(store_url: str, log: RevocationLog) -> None:
+    await log.declare()
+    async with following(f"{store_url}?protocol=3") as worker:
+        await worker.until_live()
+        assert (await log.revoke(Revocation(Kind.USER, "alice"))).enforced_by == 1
+        assert worker.view.find(ALICE)
 
 
 async def test_L2_news_that_do_not_follow_are_left_to_the_poll(store_url: str, store: Store, log: RevocationLog) -> None:
@@ -212,7 +266,7 @@ async def test_L3_entries_are_applied_before_they_prove_anything(store_url: str,
             raise RuntimeError("a live connection could not be ended")
 
         worker.follower._on_entry = note
-        await _append(log, "alice")
+        await _append(log, Revocation(Kind.USER, "alice"))
         await until(lambda: len(proven) >= 3)
         assert len(set(proven)) == 1, "an entry that was not handed on proves nothing"
         assert worker.view.find(fact_key(Kind.USER, "", "alice"))
@@ -238,7 +292,7 @@ async def test_W1_what_an_entry_ends_has_ended_before_it_is_acknowledged_and_the
         await until(lambda: worker.view.find(ALICE) > 0)
         proven_at = worker.view.proven_at
         await until(lambda: worker.view.proven_at > proven_at)
-        await _append(log, "bob")
+        await _append(log, Revocation(Kind.USER, "bob"))
         await until(lambda: worker.view.find(fact_key(Kind.USER, "", "bob")) > 0)
         assert await _published(store, worker.incarnation) == published
         assert not revoking.done()
@@ -262,7 +316,7 @@ async def test_W1_an_entry_whose_connections_could_not_be_ended_is_not_acknowled
             raise RuntimeError("a live connection could not be ended")
 
         worker.follower._enforce = fail
-        await _append(log, "alice")
+        await _append(log, Revocation(Kind.USER, "alice"))
         await until(lambda: attempts >= 3)
         assert await _published(store, worker.incarnation) == published
         worker.follower._enforce = nothing
@@ -412,7 +466,7 @@ async def test_a_large_snapshot_is_loaded_whole_while_the_log_goes_on(store_url:
     async with following(store_url) as worker:
         names = [f"user{number}" for number in range(30)]
         for name in names:
-            await _append(log, name)
+            await _append(log, Revocation(Kind.USER, name))
         await worker.until_live()
         await until(lambda: len(worker.view) == 20_030)
         assert all(worker.view.find(fact_key(Kind.USER, "", name)) for name in names)
@@ -481,10 +535,7 @@ async def _then_take_no_writes(store: Store, *appends: tuple[Script, list[Argume
     await many_commands(store, [("MULTI",), *commands, ("EXEC",), ("CLIENT", "PAUSE", 600, "WRITE")])
 
 
-async def _append(log: RevocationLog, name: str) -> None:
+async def _append(log: RevocationLog, revocation: Revocation) -> None:
     """Append without waiting for anybody."""
-    from gateway.revocation.keys import KEYS, REVOKE
-    from gateway.store.scripts import run_script
-
-    revocation = Revocation(Kind.USER, name, id=name.encode().hex().ljust(32, "0"))
+    revocation = replace(revocation, id=revocation.name.encode().hex().ljust(32, "0"))
     await run_script(log._store, REVOKE, KEYS, log._arguments(revocation))

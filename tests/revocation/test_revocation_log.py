@@ -7,6 +7,7 @@ import time
 
 import pytest
 from following import MAX_STALENESS_S, SetClock, following
+from redis.asyncio.client import PubSub
 from store_process import StoreProcess, until_awaited
 
 from gateway.clock import Clock
@@ -14,7 +15,7 @@ from gateway.errors import StoreLost, StoreUnavailable
 from gateway.revocation.entry import Kind, Revocation, fact_key
 from gateway.revocation.keys import ENTRIES, FACTS, KEYS, STATES, WORKERS
 from gateway.revocation.lifetimes import Lifetimes
-from gateway.revocation.log import RevocationLog, RevocationRefused
+from gateway.revocation.log import DEADLINE_S, RevocationLog, RevocationRefused
 from gateway.store.client import Store, command, connect
 
 ISSUERS = {"i": Lifetimes(max_lifetime_s=300, session_lifetime_s=1000, leeway_s=10, skew_s=5)}
@@ -227,6 +228,29 @@ async def test_W3_a_store_that_restarts_in_between_gets_the_entry_once(store_pro
     assert receipt.complete
     assert await command(client, "XLEN", ENTRIES) == 2
     await client.aclose()
+
+
+async def test_W1_what_was_published_before_anybody_listened_is_read_in_the_register(
+    store_url: str, log: RevocationLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a lease that outlasts the deadline nobody is fenced, and nothing else makes anybody look."""
+    monkeypatch.setattr("gateway.revocation.log._REGISTER_EVERY_S", 60.0)
+    await log.declare()
+    async with following(store_url, max_staleness=60.0) as worker:
+        await worker.until_live()
+        before, subscribe = worker.follower.statistics.position, PubSub.subscribe
+
+        async def is_published() -> bool:
+            return all(member.position > before for member in (await log.members()).members)
+
+        async def late(acks: PubSub, *channels: str) -> None:
+            await until_awaited(is_published)
+            await subscribe(acks, *channels)
+
+        monkeypatch.setattr(PubSub, "subscribe", late)
+        receipt = await log.revoke(Revocation(Kind.USER, "alice"))
+        assert (receipt.enforced_by, receipt.fenced, receipt.complete) == (1, 0, True)
+        assert receipt.took_ms < 1000 * DEADLINE_S, "not only when nobody waited any longer"
 
 
 @pytest.mark.parametrize(("flush", "durable"), [("always", True), ("everysec", False), ("", False)])

@@ -7,6 +7,7 @@ import pytest
 from following import MAX_STALENESS_S, following
 
 from gateway.clock import Clock
+from gateway.errors import StoreUnavailable
 from gateway.revocation.entry import Kind, Revocation
 from gateway.revocation.keys import NEWS
 from gateway.revocation.log import RevocationLog, RevocationRefused
@@ -108,6 +109,27 @@ async def test_T4_new_keys_are_read_before_they_are_acknowledged(log: Revocation
         may_read.set()
         assert (await changing).enforced_by == 1
         assert len(reads) == 2
+
+
+async def test_T4_new_keys_that_cannot_be_read_are_not_acknowledged(store: Store, clock: Clock, store_url: str) -> None:
+    log = RevocationLog(store, clock, MAX_STALENESS_S, deadline_s=MAX_STALENESS_S / 2)
+    await log.declare()
+    is_away, tries = False, []
+
+    async def read_ring() -> None:
+        tries.append(True)
+        if is_away:
+            raise StoreUnavailable("not now")
+
+    async with following(store_url, on_ring=read_ring) as worker:
+        await worker.until_live()
+        is_away = True
+        change = ["an-entry", Kind.RING.value, "{}"]
+        assert (await log.append_and_wait(NEWS, change, "cd" * 16)).enforced_by == 0
+        assert len(tries) > 2
+        is_away = False
+        await worker.until_live()
+        assert (await log.append_and_wait(NEWS, change, "ef" * 16)).enforced_by == 1
 
 
 def test_R5_what_is_enforced_locally_is_found_and_not_lifted_by_the_log() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from following import MAX_STALENESS_S, WITNESS_KEY, Following, SetClock, following
-from store_process import StoreProcess, until
+from store_process import StoreProcess, until, until_awaited
 
 from gateway.clock import Clock
 from gateway.revocation.entry import Entry, Kind, Revocation
@@ -403,6 +403,34 @@ def _position(host: Path) -> int:
 
 def _reader(host: Path, clock: Clock) -> Witness:
     return Witness(host, [WITNESS_KEY], "store", "another", clock)
+
+
+async def test_L5_entries_that_were_cut_short_are_not_missing_in_silence(
+    store_process: StoreProcess, log: RevocationLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two cannot be taken in, so nothing was told of the first: it is acknowledged, and the file lacks it."""
+    async with life(store_process.url, tmp_path) as worker:
+        await until((tmp_path / "witness").exists)
+        before = worker.follower.statistics.position
+        held = HeldFlush(monkeypatch, "witness", "witness.new")
+        taking_in = worker.follower._on_entry
+
+        def refuse_the_second(entry: Entry) -> None:
+            if entry.key == BLOCK.key:
+                raise RuntimeError("not now")
+
+        worker.follower._on_entry = refuse_the_second
+        revoking = asyncio.create_task(log.revoke(ALICE, BLOCK))
+
+        async def is_acknowledged() -> bool:
+            (member,) = (await log.members()).members
+            return member.position > before
+
+        await until_awaited(is_acknowledged)
+        assert not await _is_whole(tmp_path)
+        worker.follower._on_entry = taking_in
+        assert (await revoking).enforced_by == 1
+        held.let_go.set()
 
 
 async def _hang(follower: Follower) -> Callable[[Entry], None]:

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from store_process import StoreProcess
+from ports import free_port
+from store_process import StoreProcess, until_awaited
 
 from gateway.errors import StoreUnavailable
 from gateway.store.client import Store, command, connect
@@ -51,6 +52,33 @@ async def test_B4_a_further_attempt_asks_the_server_it_has_come_to(own: Store, s
     await durability.before_append()
     await command(own, "SET", "key", "value")
     assert await durability.after_append()
+
+
+async def test_B4_a_connection_that_is_made_anew_while_it_is_asked_says_nothing_of_the_write() -> None:
+    """`WAIT` on a connection that wrote nothing is answered by every replica there is."""
+    port = free_port()
+    master = StoreProcess("--port", str(port), flush="everysec").start()
+    replica = StoreProcess("--replicaof", f"127.0.0.1 {port}", flush="").start()
+    store = connect(master.url)
+    client = store.client()
+    await client.initialize()
+    try:
+
+        async def is_attached() -> bool:
+            return await command(client, "WAIT", 1, 50) == 1
+
+        await until_awaited(is_attached)
+        durability = Durability(client)
+        await durability.before_append()
+        await command(client, "SET", "key", "value")
+        master.command("CLIENT", "KILL", "ID", await command(client, "CLIENT ID"))
+        assert not await durability.after_append()
+        assert await command(client, "WAIT", 1, 50) == 1
+    finally:
+        await client.aclose()
+        await store.aclose()
+        replica.close()
+        master.close()
 
 
 async def test_B4_without_a_disk_and_without_a_replica_nothing_is_durable() -> None:
