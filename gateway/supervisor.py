@@ -323,6 +323,7 @@ class Supervisor:
     async def _end(self) -> None:
         """SIGTERM, wait for the drain, SIGKILL; then leave the log, close the admin port, stop the store."""
         self._told_to_stop.set()
+        logger.info("Stopping: nothing new is accepted, and what is in flight is finished")
         self._notifier.say("STOPPING=1", status="Finishing what is in flight")
         beating = asyncio.create_task(self._beat())  # the loop does not any more, and each step may take seconds
         if self._following is not None:
@@ -339,6 +340,7 @@ class Supervisor:
         if self._store is not None:
             await self._store.close()
         await ended(beating)
+        logger.info("Stopped")
 
     async def _beat(self) -> None:
         while True:

@@ -246,6 +246,39 @@ def test_revoke_asks_with_the_token_and_prints_the_receipt(tmp_path, arguments, 
     assert "  id        r1\n  enforced  by 2 of 2 workers\n  durable   yes\n  took      12 ms\n" in done.stdout
 
 
+@pytest.mark.parametrize("mistake", ["worker: 1\n", "log: {level: loud}\n", "routes: []\n"])
+@pytest.mark.parametrize("command", [["revoke", "--user", "alice"], ["healthcheck"], ["sessions", "alice"]])
+def test_a_mistake_elsewhere_in_the_file_keeps_nobody_from_the_gateway_that_runs(tmp_path, mistake, command):
+    """It goes on with what it read before, and may have to be told something at once."""
+    with answering("200 OK", json.dumps(RECEIPT)) as peer:
+        path = write(tmp_path, peer.address)
+        Path(path).write_text(
+            Path(path).read_text().replace("routes:", "others:" if "routes" in mistake else "routes:") + mistake
+        )
+        done = gateway(*command, "-c", path)
+    assert done.exit_code == 0
+    assert "has mistakes, which `gateway check` tells" in done.stderr
+    assert f"Authorization: Bearer {TOKEN}" in peer.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("routes: [", ":1:"),
+        ("admin: {token: short}\n", "admin.token"),
+        ("admin: {token: '${NOWHERE}'}\n", "admin.token"),
+        ("routes: []\n", "admin"),
+    ],
+)
+def test_a_file_that_does_not_say_the_way_says_what_to_do(tmp_path, written, told):
+    path = tmp_path / "gateway.yaml"
+    path.write_text(written)
+    done = gateway("healthcheck", "-c", str(path))
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert done.stderr.endswith("goes on with what it read before: name a copy of that with -c\n")
+
+
 def test_revoke_prints_exactly_the_receipt_as_json(tmp_path):
     body = json.dumps(RECEIPT, separators=(",", ":"))
     with answering("201 Created", body) as peer:
@@ -319,7 +352,7 @@ def test_each_wrong_field_is_told(tmp_path):
 def test_a_gateway_that_does_not_run_is_told(tmp_path, command):
     done = gateway(*command, "-c", write(tmp_path, f"127.0.0.1:{closed_port()}"))
     assert done.exit_code == 1
-    assert "is the gateway running?" in done.stderr
+    assert "is the gateway running, and with this configuration?" in done.stderr
 
 
 def test_a_peer_that_is_no_http_is_told(tmp_path):

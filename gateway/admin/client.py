@@ -71,9 +71,8 @@ class AdminClient:
             raise AdminUnreachable(f"no answer from the admin listener at {self.address} in {self.timeout_s:g} s") from None
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise AdminUnreachable(
-                f"nobody answers at the admin listener {self.address} ({reason}); is the gateway running?"
-            ) from None
+            what = f"nobody answers at the admin listener {self.address} ({reason})"
+            raise AdminUnreachable(f"{what}; is the gateway running, and with this configuration?") from None
         except http.client.HTTPException as error:
             raise AdminUnreachable(f"no HTTP at the admin listener {self.address} ({type(error).__name__})") from None
         finally:

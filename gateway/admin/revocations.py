@@ -36,7 +36,10 @@ async def post_revocation(desk: Desk, call: Call) -> web.Response:
     """Revoke; the receipt. Raises Problem, StoreError, AccountsError."""
     config, office = desk.config, desk.office
     asked = read_revocation(
-        await call.fields(*SUBJECTS, *_FURTHER), config.own_issuer, [issuer.issuer for issuer in config.issuers]
+        await call.fields(*SUBJECTS, *_FURTHER),
+        config.own_issuer,
+        [issuer.issuer for issuer in config.issuers],
+        has_own_tokens=config.has_accounts,
     )
     also, user = await _what_goes_along(desk, call, asked)
     try:
@@ -111,7 +114,7 @@ async def whose(desk: Desk, sid: str) -> str:
     return record.user if record is not None else ""
 
 
-def read_revocation(fields: Fields, own_issuer: str, issuers: Collection[str]) -> Revocation:
+def read_revocation(fields: Fields, own_issuer: str, issuers: Collection[str], *, has_own_tokens: bool) -> Revocation:
     """What the body asks for. Raises Problem 422, with one text per wrong field."""
     named = [name for name in SUBJECTS if name in fields]
     values = {name: fields.text(name, "") for name in (*named, *_FURTHER)}
@@ -125,6 +128,10 @@ def read_revocation(fields: Fields, own_issuer: str, issuers: Collection[str]) -
     known = {own_issuer, *issuers}
     if values["issuer"] and values["issuer"] not in known:
         errors["issuer"] = "is not an issuer of this gateway; configured are " + ", ".join(sorted(known))
+    if "token_id" in values and not values["issuer"] and not has_own_tokens:
+        errors["issuer"] = "is needed: no token is of this gateway's own, its accounts are off; configured are " + ", ".join(
+            issuers
+        )
     fields.finish("The revocation is not valid")
     return _revocation(named[0], values, own_issuer)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import click
 
-from gateway.errors import GatewayError
+from gateway.errors import ConfigurationError, GatewayError
 
 if TYPE_CHECKING:
     from gateway.admin.client import AdminClient, Answer
@@ -51,16 +51,24 @@ def load(path: str) -> "Loaded":
     return load(path)
 
 
-def client(loaded: "Loaded", timeout_s: float = TIMEOUT_S) -> "AdminClient":
-    """The way to the running gateway."""
+def client(path: str, timeout_s: float = TIMEOUT_S) -> "AdminClient":
+    """The way to the running gateway, which goes on while its file is mistaken. Raises ConfigurationError."""
     from gateway.admin.client import AdminClient
+    from gateway.config.load import load_admin
 
-    return AdminClient(loaded.config.admin.listen, loaded.config.admin.tokens[0], timeout_s)
+    try:
+        admin, is_sound = load_admin(path)
+    except ConfigurationError as error:
+        hint = "a gateway that runs goes on with what it read before: name a copy of that with -c"
+        raise ConfigurationError([*error.problems, f"{path}: {hint}"]) from None
+    if not is_sound:
+        complain(f"gateway: {path} has mistakes, which `gateway check` tells; the running gateway is asked all the same")
+    return AdminClient(admin.listen, admin.tokens[0], timeout_s)
 
 
 def ask(path: str, method: str, target: str, body: dict[str, Any] | None = None) -> "Answer":
     """One request to the running gateway of this configuration, which has to do what it asks. Raises GatewayError."""
-    answer = client(load(path)).request(method, target, body)
+    answer = client(path).request(method, target, body)
     refuse_unless(answer, 200, 201, 202)
     return answer
 

@@ -13,6 +13,7 @@ from gateway.commands.common import (
     segment,
     show,
 )
+from gateway.errors import ConfigurationError
 
 
 @click.command()
@@ -36,15 +37,22 @@ def revoke(path: str, as_json: bool, issuer: str | None, reason: str | None, und
         raise click.UsageError("--undo takes neither --issuer nor --reason")
     if not all(chosen.values()) or undo == "":
         raise click.UsageError("an empty name revokes nothing")
-    loaded = load(path)
-    if "token_id" in chosen and issuer is None and loaded.config.issuers:
+    connection = client(path)
+    if "token_id" in chosen and issuer is None and _has_other_issuers(path):
         complain("gateway: no --issuer: this names a token of the gateway's own, not one of another issuer")
     about = {name: value for name, value in (("issuer", issuer), ("reason", reason)) if value is not None}
     if undo is not None:
         what = f"lifted {undo}"
-        answer = client(loaded).request("DELETE", f"/v1/revocations/{segment(undo)}")
+        answer = connection.request("DELETE", f"/v1/revocations/{segment(undo)}")
     else:
         what = "revoked " + " ".join(f"{name.removesuffix('_id')} {value}" for name, value in chosen.items())
-        answer = client(loaded).request("POST", "/v1/revocations", {**chosen, **about})
+        answer = connection.request("POST", "/v1/revocations", {**chosen, **about})
     refuse_unless(answer, 200, 201, 202)
     show(answer, receipt_lines(what, answer.data()), as_json=as_json)
+
+
+def _has_other_issuers(path: str) -> bool:
+    try:
+        return bool(load(path).config.issuers)
+    except ConfigurationError:  # the running gateway has read another one
+        return True

@@ -17,7 +17,6 @@ from gateway.commands.common import (
     config_option,
     counted,
     json_option,
-    load,
     receipt_lines,
     refuse_unless,
     segment,
@@ -45,7 +44,7 @@ def users() -> None:
 @json_option
 def list_users(path: str, as_json: bool) -> None:
     """List the accounts."""
-    connection = client(load(path))
+    connection = client(path)
     found: list[dict[str, Any]] = []
     after = ""
     while True:

@@ -18,7 +18,6 @@ from gateway.commands.common import (
     complain,
     config_option,
     json_option,
-    load,
     refuse_unless,
     show,
 )
@@ -51,7 +50,7 @@ def status(path: str, as_json: bool) -> None:
 @json_option
 def healthcheck(path: str, as_json: bool) -> None:
     """Exit 0 when the running gateway is ready: for containers without curl."""
-    answer = client(load(path), _HEALTH_TIMEOUT_S).request("GET", "/readyz?verbose")
+    answer = client(path, _HEALTH_TIMEOUT_S).request("GET", "/readyz?verbose")
     is_ready = answer.status == 200
     click.echo(
         json.dumps({"ready": is_ready, "status": answer.status}) if as_json else "ready" if is_ready else answer.body.strip()
@@ -94,7 +93,7 @@ def audit(
     if as_ocsf and as_json:
         raise click.UsageError("--ocsf is JSON too; name one of them")
     filters = {name: value for name, value in (("user", user), ("action", action), ("since", since)) if value is not None}
-    connection = client(load(path), TIMEOUT_S + _WAIT_S)
+    connection = client(path, TIMEOUT_S + _WAIT_S)
     say = _printer(as_ocsf=as_ocsf, as_json=as_json)
     start = _read(connection, {"follow": "", "limit": "1"})["cursor"] if is_following else ""
     told = _last(connection, filters, limit or (_USUAL if since is None else None))

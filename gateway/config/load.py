@@ -17,10 +17,10 @@ from gateway.config.interpolation import Substitution
 from gateway.config.keys import every_key, is_secret
 from gateway.config.overrides import apply_overrides
 from gateway.config.problems import Location, Problem, blot_out
-from gateway.config.schema import Config
+from gateway.config.schema import Admin, Config
 from gateway.config.secret_files import read_secret_files
 from gateway.config.strict_yaml import LARGEST_FILE, Node, data_of, find, parse
-from gateway.config.validation import validate
+from gateway.config.validation import Draft, validate
 from gateway.errors import ConfigurationError
 
 
@@ -44,6 +44,39 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ, *, text: str
 
     With `text` the file is not read again: what somebody else read from `path` is judged.
     """
+    found = _understand(path, environ, text)
+    if found.config is None or found.problems:
+        raise _mistakes(path, found)
+    warnings = tuple(_lines(path, found.tree, found.warnings, found.secrets))
+    return Loaded(found.config, warnings, Path(path), found.directory, found.text, frozenset(found.files))
+
+
+def load_admin(path: str | Path, environ: Mapping[str, str] = os.environ) -> tuple[Admin, bool]:
+    """The block `admin`, and whether all else can be used too: the way to a gateway that runs must outlast a mistake elsewhere.
+
+    Raises ConfigurationError with every mistake when that block has one, or nothing can be read.
+    """
+    found = _understand(path, environ, None)
+    admin: Admin | None = found.draft.blocks.get("admin") if found.draft is not None else None
+    if admin is None or any(problem.location[:1] == ("admin",) for problem in found.problems):
+        raise _mistakes(path, found)
+    return admin, not found.problems
+
+
+@dataclass(slots=True)
+class _Understood:
+    tree: Node
+    problems: list[Problem]
+    warnings: list[Problem]
+    config: Config | None
+    draft: Draft | None
+    secrets: set[str]
+    files: set[Path]
+    directory: Path
+    text: str
+
+
+def _understand(path: str | Path, environ: Mapping[str, str], text: str | None) -> _Understood:
     text = _read(path) if text is None else text
     tree, problems, (line, column) = parse(text)
     if tree is None:
@@ -54,12 +87,14 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ, *, text: str
     substitution.apply(tree)
     problems += substitution.problems
     problems += read_secret_files(tree, directory, substitution.files)
-    config, warnings = _judge(tree, problems, directory)
+    config, draft, warnings = _judge(tree, problems, directory)
     secrets = substitution.inserted | set(_secrets(tree))
-    lines = tuple(_lines(path, tree, warnings, secrets))
-    if config is None or problems:
-        raise ConfigurationError(_lines(path, tree, problems, secrets), lines)
-    return Loaded(config, lines, Path(path), directory, text, frozenset(substitution.files))
+    return _Understood(tree, problems, warnings, config, draft, secrets, substitution.files, directory, text)
+
+
+def _mistakes(path: str | Path, found: _Understood) -> ConfigurationError:
+    warnings = _lines(path, found.tree, found.warnings, found.secrets)
+    return ConfigurationError(_lines(path, found.tree, found.problems, found.secrets), warnings)
 
 
 def place_of(loaded: Loaded, location: Location) -> str:
@@ -69,19 +104,19 @@ def place_of(loaded: Loaded, location: Location) -> str:
     return _lines(loaded.path, tree, [Problem(location, "")], set())[0]
 
 
-def _judge(tree: Node, problems: list[Problem], directory: Path) -> tuple[Config | None, list[Problem]]:
+def _judge(tree: Node, problems: list[Problem], directory: Path) -> tuple[Config | None, Draft | None, list[Problem]]:
     """Models and judgements; adds to `problems` what concerns keys that have none yet."""
     data = data_of(tree)
     if not isinstance(data, dict):
         problems.append(Problem((), "must be a mapping of keys"))
-        return None, []
+        return None, None, []
     config, draft, mistakes = validate(data, directory)
     errors, warnings = judge(draft)
     spoiled = {problem.location for problem in problems if not problem.at_key}
     problems += [mistake for mistake in mistakes if not _is_below(mistake.location, spoiled)]
     spoiled |= {mistake.location for mistake in mistakes if not mistake.at_key}
     problems += [error for error in errors if not _is_below(error.location, spoiled)]
-    return config, warnings
+    return config, draft, warnings
 
 
 def _is_below(location: Location, spoiled: set[Location]) -> bool:

@@ -12,7 +12,7 @@ from gateway.enforce.decide import NOTHING_DONE, decide
 from gateway.enforce.verdict import Allow
 from gateway.enforce.verified import Verified
 from gateway.errors import ClientError, ClientGone, GatewayError, StoreError, TooLarge
-from gateway.proxy.live import Cut, Stream, Upload, cause_to_end, end_if_revoked
+from gateway.proxy.live import STALE, Cut, Stream, Upload, cause_to_end, end_if_revoked
 from gateway.proxy.outgoing import head_lines
 from gateway.proxy.refuse import fail, refuse
 from gateway.proxy.renewal import cookies_of
@@ -177,7 +177,8 @@ async def exchange(client: "ClientConnection", head: RequestHead, plane: "Plane"
         return None
     except Cut as cut:
         is_clean = False
-        record.status = record.status if record.is_answered else 401
+        if not record.is_answered:  # nobody was told: what it would have been
+            record.status = 503 if cut.cause == STALE else 401
         record.cut_by = cut.cause
         plane.report.metrics.connection_cut(cut.cause)
         client.break_off()

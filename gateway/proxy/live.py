@@ -89,6 +89,10 @@ class LiveExchanges:
         return len(self._all)
 
 
+STALE: Final = "stale"
+"""The cause of a cut for want of the store."""
+
+
 class Cut(GatewayError):
     """The session ended while its request or answer was still being sent."""
 
@@ -154,7 +158,7 @@ def cause_to_end(token: Verified, route: Route, plane: "Plane") -> str | None:
         return fact[1].value if fact is not None else None if is_renewed(token, plane, now, boot) else "expired"
     if verdict.kind is not None:
         return verdict.kind.value
-    return {Reason.EXPIRED_TOKEN: "expired", Reason.STORE_UNAVAILABLE: "stale"}.get(verdict.reason, "other")
+    return {Reason.EXPIRED_TOKEN: "expired", Reason.STORE_UNAVAILABLE: STALE}.get(verdict.reason, "other")
 
 
 def is_renewed(token: Verified, plane: "Plane", now: float, boot: float) -> bool:

@@ -114,6 +114,7 @@ class Report:
             record.request_id,
             record.trace_id,
             route.upstream if route is not None and record.asked_at else None,
+            record.cut_by,
         )
         if type(verdict) is Deny:
             asker = Asker(record.address, record.request_id.decode("ascii"), record.head)

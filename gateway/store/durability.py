@@ -52,6 +52,9 @@ class Durability:
         if self._attempts > 1:
             return False
         try:
+            role = await command(self._client, "ROLE")
+            if role[0] == b"master" and not role[2]:  # nobody to wait for
+                return False
             return int(await command(self._client, "WAIT", 1, REPLICA_WAIT_MS)) >= 1
         except StoreError:
             return False

@@ -28,7 +28,7 @@ _JWT: Final = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*")
 _PLAIN: Final = bytes(c for c in range(0x21, 0x7F) if c not in b'"\\')
 FRAMES_LIMIT: Final = 4096
 
-_Key = tuple[str, bytes, int, int, str | None, str | None, str | None, str, str | None]
+_Key = tuple[str, bytes, int, int, str | None, str | None, str | None, str, str | None, str | None]
 _Frame = tuple[bytes, bytes, bytes]
 
 
@@ -64,6 +64,7 @@ class AccessLog:
         request_id: bytes,
         trace_id: bytes,
         upstream: str | None,
+        cut_by: str | None = None,
     ) -> None:
         """Write one line. `now` is wall clock, `path` without query, `upstream_s` negative when none was asked.
 
@@ -72,7 +73,7 @@ class AccessLog:
         millisecond = int(now * 1000)
         if millisecond != self._millisecond:
             self._new_stamp(millisecond)
-        key = (route, method, status, decision, reason, user, session, client, upstream)
+        key = (route, method, status, decision, reason, user, session, client, upstream, cut_by)
         is_plain = not path.translate(None, _PLAIN) and _JWT_MARK not in path and len(path) <= PATH_LIMIT
         if not is_plain or self._is_text:
             self._write_with_care(key, path, duration_s, upstream_s, request_id, trace_id)
@@ -91,7 +92,7 @@ class AccessLog:
         self, key: "_Key", path: bytes, duration_s: float, upstream_s: float, request_id: bytes, trace_id: bytes
     ) -> None:
         """A line for people, or one whose path needs escaping, cutting or redacting."""
-        route, method, status, decision, reason, user, session, client, upstream = key
+        route, method, status, decision, reason, user, session, client, upstream, cut_by = key
         fields: dict[str, object] = {
             "time": self._stamp,
             "route": route,
@@ -109,11 +110,13 @@ class AccessLog:
             "trace_id": trace_id.decode("ascii"),
             "upstream": upstream,
         }
+        if cut_by is not None:
+            fields["cut_by"] = cut_by
         self._writer.write(text_line(fields) if self._is_text else careful_line(fields))
 
     def _new_frame(self, key: "_Key") -> "_Frame":
         """The parts of a line that the next request of the same user and route repeats, escaped as in `careful_line`."""
-        route, method, status, decision, reason, user, session, client, upstream = key
+        route, method, status, decision, reason, user, session, client, upstream, cut_by = key
 
         def text(name: str, value: object) -> str:
             return f'"{name}":{json.dumps(_cut(name, value))}'
@@ -124,7 +127,7 @@ class AccessLog:
         frame = (
             before.encode(),
             f'","code":{status},{middle},"duration_ms":'.encode(),
-            f'",{text("upstream", upstream)}}}\n'.encode(),
+            f'",{text("upstream", upstream)}{"" if cut_by is None else "," + text("cut_by", cut_by)}}}\n'.encode(),
         )
         if len(self._frames) >= FRAMES_LIMIT:
             self._frames.clear()

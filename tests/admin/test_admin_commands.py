@@ -290,4 +290,4 @@ def test_commands_tell_a_gateway_that_does_not_run(gateway: People, tmp_path: Pa
         arguments = [sys.executable, "-m", "gateway", *command, "-c", str(tmp_path / "gateway.yaml")]
         done = subprocess.run(arguments, capture_output=True, text=True, env=environment(), check=False)
         assert (done.returncode, done.stdout) == (1, ""), command
-        assert "is the gateway running?" in done.stderr
+        assert "is the gateway running, and with this configuration?" in done.stderr

@@ -145,3 +145,15 @@ def test_a_key_that_the_issuer_adds_is_read_without_a_restart(gateway: RunningGa
 
 def shape(receipt: dict[str, Any]) -> dict[str, type]:
     return {name: type(value) for name, value in receipt.items() if name != "took_ms"}
+
+
+def test_a_token_of_nobody_is_not_revoked(gateway: RunningGateway) -> None:
+    """Accounts are off here, so a token that names no issuer is nobody's: a receipt would be about nothing."""
+    answer = gateway.call("POST", "/v1/revocations", json={"token_id": "t-1"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {
+        "issuer": f"is needed: no token is of this gateway's own, its accounts are off; configured are {ISSUER}"
+    }
+    done = gateway.command("revoke", "--token-id", "t-1")
+    assert done.returncode == 1
+    assert "issuer is needed" in done.stderr

@@ -1,6 +1,7 @@
 """Connections that are open when their session ends: they end with it, at once, and never look complete."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -376,6 +377,23 @@ async def test_W4_a_websocket_on_a_deny_route_is_told_1008_when_the_replica_turn
         grow_stale(gateway, age_s=10)
         assert await close_code(socket) == (1008, "session ended")
         assert cuts(gateway) == {"stale": 1}
+
+
+class Kept(list[bytes]):
+    """A sink for access lines."""
+
+    write = list.append
+
+
+async def test_what_was_torn_before_its_answer_is_written_down_with_what_tore_it(start: Start, backend: RecordingBackend) -> None:
+    gateway = await start(backend.port)
+    gateway.plane.report._access._writer = lines = Kept()  # type: ignore[assignment]
+    upload = await uploading(gateway)
+    grow_stale(gateway, age_s=10)
+    assert await was_cut(upload)
+    await until(lambda: len(lines) == 1)
+    told = json.loads(lines[0])
+    assert (told["code"], told["decision"], told["cut_by"]) == (503, "allow", "stale")
 
 
 @pytest.mark.parametrize(("path", "status"), [("/", 503), ("/stale/x", 200), ("/allow/x", 200), ("/public/x", 200)])

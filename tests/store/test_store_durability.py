@@ -91,6 +91,7 @@ async def test_B4_without_a_disk_and_without_a_replica_nothing_is_durable() -> N
         await durability.before_append()
         await command(client, "SET", "key", "value")
         assert not await durability.after_append()
+        assert "cmdstat_wait" not in await command(store, "INFO", "commandstats"), "there is nobody to wait for"
     finally:
         await client.aclose()
         await store.aclose()

@@ -73,6 +73,14 @@ def test_a_line_holds_every_field():
     }
 
 
+@pytest.mark.parametrize("is_text", [False, True])
+@pytest.mark.parametrize("path", [b"/orders", b"/an odd one"])
+def test_a_line_says_what_cut_it_and_nothing_when_it_was_not(is_text: bool, path: bytes):
+    told = line(is_text, path=path, cut_by="stale")
+    assert (b"cut_by=stale" in told) if is_text else json.loads(told)["cut_by"] == "stale"
+    assert b"cut_by" not in line(is_text, path=path)
+
+
 def test_a_refusal_names_its_reason_and_no_upstream():
     told = json.loads(line(status=401, decision=DENY, reason=Reason.REVOKED_TOKEN, upstream_s=-1.0, upstream=None))
     assert (told["decision"], told["reason"], told["upstream"], told["upstream_ms"]) == ("deny", "revoked-token", None, None)
