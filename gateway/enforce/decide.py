@@ -142,7 +142,9 @@ def judge(
         return Deny(Reason.WRONG_ISSUER, "this route does not accept the token's issuer", token)
 
     view = known.replica
-    fact = None if token.clean_revision == view.revision else first_fact(token, view, issuer.skew)
+    if token.looked_up != view.revision:
+        token.revoked_by, token.looked_up = first_fact(token, view, issuer.skew), view.revision
+    fact = token.revoked_by
     if fact is not None and fact[1] is Kind.KEY:
         return Deny(fact[0], "", token, fact[1], fact[2])
     out_of_time = judge_time(token, issuer, now)
@@ -150,7 +152,6 @@ def judge(
         return Deny(out_of_time, "", token)
     if fact is not None:
         return Deny(fact[0], "", token, fact[1], fact[2])
-    token.clean_revision = view.revision
     if token.issued_at < view.complete_since:
         return Deny(Reason.UNKNOWN_SESSION, "revocations of the time before this token may have been lost", token)
 

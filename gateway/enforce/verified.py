@@ -9,7 +9,7 @@ view. The record owns no clock and no cache.
     issuer, user, times, key           fact_keys       what to look up in the view, computed once
                                        identity        the header lines for the backend, computed once
                                        allow           the verdict "forward as this user", built once
-                                       clean_revision  the view's revision in which nothing was found; -1: not looked yet
+                                       revoked_by      what the view said of it, at its revision `looked_up`; -1: not asked yet
                                        entry           the session's record, or the first use's, in this worker's memory
                                        shown_as        the bytes under which the memory of tokens keeps it
                                        generation      the issuer's generation at verification; another: its key may be withdrawn
@@ -72,7 +72,8 @@ class Verified:
     fact_keys: "tuple[tuple[Kind, bytes], ...]" = ()
     identity: bytes = b""
     allow: "Allow" = field(init=False, repr=False)
-    clean_revision: int = -1
+    looked_up: int = -1
+    revoked_by: "tuple[Reason, Kind, int] | None" = None
     entry: "Entry | None" = None
 
 
