@@ -36,16 +36,23 @@ class Durability:
             self._connection.register_connect_callback(self._note_reconnection)  # type: ignore[no-untyped-call]
         if self._connection is not None:
             with store_errors():
-                await self._connection.connect()  # type: ignore[no-untyped-call]  # if it is not
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # does nothing while it stands
         self._is_same = self._connection is not None
 
     async def after_append(self) -> bool:
-        """Whether what was written since is durable. To be called once: the connection goes back to others."""
+        """Whether what was written since is durable. To be called once: the connection goes back to others.
+
+        A connection that broke meanwhile is not made anew for it, which would keep a receipt waiting for a store that hangs.
+        """
         try:
-            return (await self._flushes_always() or await self._has_replica()) and self._is_same
+            is_durable = await self._flushes_always() or (self._is_connected() and await self._has_replica())
+            return is_durable and self._is_same
         finally:
             if self._connection is not None:
                 self._connection.deregister_connect_callback(self._note_reconnection)  # type: ignore[no-untyped-call]
+
+    def _is_connected(self) -> bool:
+        return self._connection is not None and self._connection.is_connected
 
     async def _has_replica(self) -> bool:
         """NB: what an attempt wrote whose answer was lost, another connection wrote: `WAIT` does not speak of that."""

@@ -73,6 +73,8 @@ async def test_B4_a_connection_that_is_made_anew_while_it_is_asked_says_nothing_
         await command(client, "SET", "key", "value")
         master.command("CLIENT", "KILL", "ID", await command(client, "CLIENT ID"))
         assert not await durability.after_append()
+        assert client.connection is not None
+        assert not client.connection.is_connected, "it is not made anew for a question"
         assert await command(client, "WAIT", 1, 50) == 1
     finally:
         await client.aclose()
