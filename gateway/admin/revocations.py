@@ -126,12 +126,11 @@ def read_revocation(fields: Fields, own_issuer: str, issuers: Collection[str], *
             named[1] if named else "token_id", f"exactly one of {', '.join(SUBJECTS)} must be given, not {len(named)}"
         )
     known = {own_issuer, *issuers}
+    configured = f"configured are {', '.join(sorted(known))}"
     if values["issuer"] and values["issuer"] not in known:
-        errors["issuer"] = "is not an issuer of this gateway; configured are " + ", ".join(sorted(known))
+        errors["issuer"] = f"is not an issuer of this gateway; {configured}"
     if "token_id" in values and not values["issuer"] and not has_own_tokens:
-        errors["issuer"] = "is needed: no token is of this gateway's own, its accounts are off; configured are " + ", ".join(
-            issuers
-        )
+        errors["issuer"] = f"is needed where accounts are off; {configured}"
     fields.finish("The revocation is not valid")
     return _revocation(named[0], values, own_issuer)
 

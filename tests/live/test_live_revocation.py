@@ -151,9 +151,10 @@ def test_a_token_of_nobody_is_not_revoked(gateway: RunningGateway) -> None:
     """Accounts are off here, so a token that names no issuer is nobody's: a receipt would be about nothing."""
     answer = gateway.call("POST", "/v1/revocations", json={"token_id": "t-1"})
     assert answer.status_code == 422
-    assert answer.json()["errors"] == {
-        "issuer": f"is needed: no token is of this gateway's own, its accounts are off; configured are {ISSUER}"
-    }
+    wrong = answer.json()["errors"]
+    assert set(wrong) == {"issuer"}
+    assert wrong["issuer"].startswith("is needed where accounts are off; configured are ")
+    assert ISSUER in wrong["issuer"]
     done = gateway.command("revoke", "--token-id", "t-1")
     assert done.returncode == 1
     assert "issuer is needed" in done.stderr
