@@ -35,7 +35,7 @@ def main() -> None:
     def write() -> None:
         log.write(
             1_735_732_800.0, "app", b"GET", b"/api/v1/orders/12345", 200, ALLOW, None, "alice@example.com", "0123456789abcdef",
-            "192.0.2.7", 0.00123, 0.0011, b"0123456789abcdef0123456789abcdef", b"0123456789abcdef0123456789abcdef", "app",
+            "192.0.2.7", 0.00123, 0.0011, b"0123456789abcdef0123456789abcdef", b"0123456789abcdef0123456789abcdef", "app", None,
         )  # fmt: skip
 
     measure("AccessLog.write, to /dev/null by its thread", write)

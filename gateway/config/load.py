@@ -60,11 +60,13 @@ def load_admin(path: str | Path, environ: Mapping[str, str] = os.environ) -> tup
     admin: Admin | None = found.draft.blocks.get("admin") if found.draft is not None else None
     if admin is None or any(problem.location[:1] == ("admin",) for problem in found.problems):
         raise _mistakes(path, found)
-    return admin, not found.problems
+    return admin, found.config is not None and not found.problems
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Understood:
+    """What the steps came to, mistakes and all."""
+
     tree: Node
     problems: list[Problem]
     warnings: list[Problem]

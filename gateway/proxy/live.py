@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gateway.proxy.plane import Plane
 
 
+STALE: Final = "stale"
+"""The cause of a cut for want of the store, one of CUT_CAUSES (telemetry/metrics.py)."""
 LOOK_AGAIN_AFTER_S: Final = 1.0
 PATIENCE_S: Final = 3.0
 _CLAIMED: Final = Done(is_claimed=True)
@@ -87,10 +89,6 @@ class LiveExchanges:
 
     def __len__(self) -> int:
         return len(self._all)
-
-
-STALE: Final = "stale"
-"""The cause of a cut for want of the store."""
 
 
 class Cut(GatewayError):

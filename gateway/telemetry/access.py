@@ -4,6 +4,7 @@
      "reason":null,"user":"alice","session":"s-1","client":"192.0.2.7","duration_ms":1.234,"upstream_ms":1.2,
      "request_id":"…","trace_id":"…","upstream":"app"}
 
+Of an exchange that the gateway tore, `cut_by` says why, behind all that.
 The path comes without its query, which is where tokens travel, and anything in it that looks like a JWT is replaced.
 Every line is printable ASCII: what a client sent cannot end a line, colour a terminal or reorder the text [O03].
 
@@ -64,7 +65,7 @@ class AccessLog:
         request_id: bytes,
         trace_id: bytes,
         upstream: str | None,
-        cut_by: str | None = None,
+        cut_by: str | None,
     ) -> None:
         """Write one line. `now` is wall clock, `path` without query, `upstream_s` negative when none was asked.
 
@@ -122,12 +123,13 @@ class AccessLog:
             return f'"{name}":{json.dumps(_cut(name, value))}'
 
         before = f'",{text("route", route)},{text("method", method.decode("ascii", "backslashreplace"))},"path":"'
+        last = text("upstream", upstream) + (f",{text('cut_by', cut_by)}" if cut_by is not None else "")
         values = {"decision": DECISIONS[decision], "reason": reason, "user": user, "session": session, "client": client}
         middle = ",".join(text(name, value) for name, value in values.items())
         frame = (
             before.encode(),
             f'","code":{status},{middle},"duration_ms":'.encode(),
-            f'",{text("upstream", upstream)}{"" if cut_by is None else "," + text("cut_by", cut_by)}}}\n'.encode(),
+            f'",{last}}}\n'.encode(),
         )
         if len(self._frames) >= FRAMES_LIMIT:
             self._frames.clear()

@@ -5,10 +5,11 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from backends import Received, RecordingBackend, plain
-from data_plane import DataPlane, RawClient, Start
+from data_plane import DataPlane, RawClient, Start, configuration, data_plane
 from exchanging import alice, request, serving, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -379,20 +380,17 @@ async def test_W4_a_websocket_on_a_deny_route_is_told_1008_when_the_replica_turn
         assert cuts(gateway) == {"stale": 1}
 
 
-class Kept(list[bytes]):
-    """A sink for access lines."""
-
-    write = list.append
-
-
-async def test_what_was_torn_before_its_answer_is_written_down_with_what_tore_it(start: Start, backend: RecordingBackend) -> None:
-    gateway = await start(backend.port)
-    gateway.plane.report._access._writer = lines = Kept()  # type: ignore[assignment]
-    upload = await uploading(gateway)
-    grow_stale(gateway, age_s=10)
-    assert await was_cut(upload)
-    await until(lambda: len(lines) == 1)
-    told = json.loads(lines[0])
+async def test_what_was_torn_before_its_answer_is_written_down_with_what_tore_it(
+    backend: RecordingBackend, tmp_path: Path
+) -> None:
+    path, log = configuration(tmp_path, f"http://127.0.0.1:{backend.port}"), tmp_path / "access.log"
+    with log.open("wb") as sink:
+        async with data_plane(path, log_fd=sink.fileno()) as gateway:
+            upload = await uploading(gateway)
+            grow_stale(gateway, age_s=10)
+            assert await was_cut(upload)
+            await until(lambda: log.read_bytes().endswith(b"\n"))
+    told = json.loads(log.read_bytes())
     assert (told["code"], told["decision"], told["cut_by"]) == (503, "allow", "stale")
 
 

@@ -39,6 +39,7 @@ def write(log: AccessLog, **changes: object) -> None:
         "now": NOON, "route": "app", "method": b"GET", "path": b"/orders", "status": 200, "decision": ALLOW,
         "reason": None, "user": "alice", "session": "s-1", "client": "192.0.2.7", "duration_s": 0.0012345,
         "upstream_s": 0.001, "request_id": b"r-1", "trace_id": b"0af7651916cd43dd8448eb211c80319c", "upstream": "shop",
+        "cut_by": None,
     }  # fmt: skip
     log.write(**(fields | changes))  # type: ignore[arg-type]
 
